@@ -1,0 +1,57 @@
+"""Errors of this package, each a kind of the built-in error that callers already catch."""
+
+from __future__ import annotations
+
+__all__ = [
+    "DaskMeansError",
+    "MissingExtraError",
+    "OutputExistsError",
+    "RowsError",
+    "missing_extra",
+]
+
+
+class DaskMeansError(Exception):
+    """Base of every error that this package defines."""
+
+
+class RowsError(DaskMeansError, ValueError):
+    """Rows or weights that k-means cannot take. The text says where, and what to do."""
+
+
+class OutputExistsError(DaskMeansError, FileExistsError):
+    """An output that is already there and was not to be overwritten."""
+
+
+class MissingExtraError(DaskMeansError, ImportError):
+    """A package of an optional extra that is not installed."""
+
+
+def missing_extra(package: str, extra: str, purpose: str) -> MissingExtraError:
+    """Error for a missing optional package, to be raised where its import failed.
+
+    Parameters
+    ----------
+    package : str
+        The package as its users call it, for instance ``"Pillow"``.
+    extra : str
+        The extra of daskmeans that installs it.
+    purpose : str
+        What needs it, as the subject of a sentence.
+
+    Returns
+    -------
+    MissingExtraError
+        Its text names the purpose, the package and the command that installs the extra.
+
+    Examples
+    --------
+    >>> raise missing_extra("h5py", "hdf5", "Reading an HDF5 dataset")
+    Traceback (most recent call last):
+    ...
+    daskmeans.errors.MissingExtraError: Reading an HDF5 dataset needs h5py, which is not
+    installed: pip install 'daskmeans[hdf5]'
+    """
+    return MissingExtraError(
+        f"{purpose} needs {package}, which is not installed: pip install 'daskmeans[{extra}]'"
+    )

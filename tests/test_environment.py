@@ -1,0 +1,51 @@
+"""environment.yml asks for what pyproject.toml asks for."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+
+# Where conda-forge's name is another one.
+CONDA_NAMES = {"matplotlib": "matplotlib-base"}
+
+
+def expanded(requirements, extras):
+    """Requirements with the project's own extras, such as daskmeans[plot], spelled out."""
+    for text in requirements:
+        requirement = Requirement(text)
+        if requirement.name == "daskmeans":
+            for extra in requirement.extras:
+                yield from expanded(extras[extra], extras)
+        else:
+            yield requirement
+
+
+def conda_specs(requirement):
+    """One requirement in conda's words: name and version of each package."""
+    name = canonicalize_name(requirement.name)
+    yield CONDA_NAMES.get(name, name), str(requirement.specifier)
+    # conda knows no extras. Its dask brings what dask's other extras need, and distributed is
+    # released along with dask, under the same number.
+    if name == "dask" and "distributed" in requirement.extras:
+        yield "distributed", str(requirement.specifier)
+
+
+def test_environment_equals_pyproject():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    wanted = {("python", project["requires-python"]), ("pip", "")}
+    for requirement in expanded([*project["dependencies"], *extras["test"]], extras):
+        wanted.update(conda_specs(requirement))
+
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    listed = [Requirement(text) for text in environment["dependencies"]]
+    found = {(requirement.name, str(requirement.specifier)) for requirement in listed}
+
+    assert found == wanted
+    assert len(listed) == len(found), "a package is listed twice"
