@@ -1,0 +1,1 @@
+"""Compiled loops over the rows of one block: NumPy arrays in and out, no dask, no files."""

@@ -1,0 +1,163 @@
+"""Nearest center of each row, decided the same way whatever tile, block or processor does it.
+
+The label of row x is *defined* as argmin_j sum_f (x_f - c_jf)^2, evaluated in float64 feature by
+feature, the lowest j on a tie. The register tile scores rows in their own precision; a row whose
+best and second-best scores lie within the rounding bound is decided again by the definition.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from daskmeans.kernels.compile import inlined, kernel
+from daskmeans.kernels.vector import (
+    TILE_CENTERS,
+    nearest_in_strip,
+    strip_rows,
+    transpose_strip,
+)
+from daskmeans.typing import Array
+
+
+class PackedCenters(NamedTuple):
+    """Centers in the layouts that the kernels read, made once a pass and block dtype."""
+
+    tiles: Array  # (g * (d + 1) * TILE_CENTERS,) dtype of rows: half norms, then -centers, per tile
+    n_tiles: int  # g = ceil(k / TILE_CENTERS)
+    shift: Array  # (dp,) dtype of rows, zero past d; dp = d rounded up to a multiple of 4
+    bound: Array  # (3,) dtype of rows, see `rounding_bound`
+    transposed: Array  # (d, k) float64, the centers themselves
+
+
+def rounding_bound(shifted: Array, dtype: np.dtype) -> Array:
+    """Coefficients b of the bound b0 + b1 |y| + b2 |y|^2 on how much rounding moves a score gap.
+
+    A score of shifted row y against shifted center c is off by at most
+    gamma (|y| |c| + |c|^2 / 2) with gamma = m u / (1 - m u), m = d + 8: d fused operations, and
+    the roundings of y, of c, of |c|^2 / 2 and of the sums (Higham, "Accuracy and stability of
+    numerical algorithms", section 3.1). The definition in float64 is off by at most
+    gamma64 (|y| + |c|)^2. Two scores make a gap; 1 % more covers the rounding of the bound, and
+    the smallest normal number covers underflow.
+    """
+    d = shifted.shape[1]
+    info = np.finfo(dtype)
+    largest = float(np.sqrt((shifted**2).sum(axis=1)).max())
+
+    def gamma(unit: float) -> float:
+        return (d + 8) * unit / (1 - (d + 8) * unit)
+
+    own, exact = gamma(float(info.eps) / 2), gamma(2.0**-53)
+    constant = own * largest**2 + exact * largest**2 + (d + 8) * float(info.tiny)
+    linear = 2 * own * largest + 2 * exact * largest
+    with np.errstate(over="ignore"):
+        return np.array([1.01 * constant, 1.01 * linear, 1.01 * exact], dtype=dtype)
+
+
+def pack_centers(centers: Array, shift: Array, dtype: np.dtype) -> PackedCenters:
+    """Lay centers out for rows of `dtype`.
+
+    Parameters
+    ----------
+    centers : ndarray of shape (k, d), float64
+    shift : ndarray of shape (d,), float64
+        Subtracted from rows and centers before they are multiplied. Its values must be exact in
+        `dtype`.
+    dtype : float32 or float64
+    """
+    k, d = centers.shape
+    n_tiles = -(-k // TILE_CENTERS)
+    shifted = centers - shift
+    # Centers that pad the last tile score infinity and are never the nearest.
+    tiles = np.zeros((n_tiles * TILE_CENTERS, d + 1), dtype=dtype)
+    with np.errstate(over="ignore"):
+        tiles[:k, 0] = (shifted**2).sum(axis=1) / 2
+        tiles[k:, 0] = np.inf
+        tiles[:k, 1:] = -shifted
+    padded_shift = np.zeros(-(-d // 4) * 4, dtype=dtype)
+    padded_shift[:d] = shift
+    return PackedCenters(
+        np.ascontiguousarray(tiles.reshape(n_tiles, TILE_CENTERS, d + 1).swapaxes(1, 2)).ravel(),
+        n_tiles,
+        padded_shift,
+        rounding_bound(shifted, dtype),
+        np.ascontiguousarray(centers.T),
+    )
+
+
+@inlined
+def nearest_by_definition(
+    rows,  # IN  (r, d)
+    i,  # IN  number of the row
+    transposed,  # IN  (d, k) float64 centers
+    distances,  # OUT (k,) float64 scratch: squared distances
+):
+    """Return the label of row i, or -1 if the row is not finite."""
+    # Centers along the lanes: each distance is summed feature by feature, as the definition says,
+    # and a vector of centers is summed at once.
+    d, k = transposed.shape
+    distances[:] = 0.0
+    finite = True
+    for f in range(d):
+        x = np.float64(rows[i, f])
+        finite &= np.isfinite(x)
+        for j in range(k):
+            difference = x - transposed[f, j]
+            distances[j] += difference * difference
+    if not finite:
+        return -1
+    label = 0
+    for j in range(1, k):
+        if distances[j] < distances[label]:
+            label = j
+    return label
+
+
+@inlined
+def label_strip(rows, start, packed, strip, labels, distances):
+    """Label the strip of rows from `start`; return the first row that is not finite, or -1.
+
+    `strip` (dp * strip_rows,), `labels` (strip_rows,) int32 and `distances` (k,) are scratch;
+    labels past the last row mean nothing.
+    """
+    transpose_strip(rows, start, packed.shift, strip)
+    doubtful = nearest_in_strip(
+        strip, packed.tiles, rows.shape[1], packed.n_tiles, packed.bound, labels
+    )
+    i = 0
+    while doubtful != 0 and start + i < rows.shape[0]:
+        if doubtful & np.uint64(1):
+            label = nearest_by_definition(rows, start + i, packed.transposed, distances)
+            if label < 0:
+                return start + i
+            labels[i] = label
+        doubtful >>= np.uint64(1)
+        i += 1
+    return -1
+
+
+@kernel
+def _label_block(rows, packed, rows_a_strip, labels):
+    strip = np.empty(packed.shift.size * rows_a_strip, rows.dtype)
+    found = np.empty(rows_a_strip, np.int32)
+    distances = np.empty(packed.transposed.shape[1], np.float64)
+    for start in range(0, rows.shape[0], rows_a_strip):
+        bad_row = label_strip(rows, start, packed, strip, found, distances)
+        if bad_row >= 0:
+            return bad_row
+        stop = min(start + rows_a_strip, rows.shape[0])
+        labels[start:stop] = found[: stop - start]
+    return -1
+
+
+def label_block(rows: Array, packed: PackedCenters, labels: Array) -> int:
+    """Write the label of each row of a block; return the first row that is not finite, or -1.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (r, d), float32 or float64, C order
+    packed : PackedCenters for the dtype of rows
+    labels : ndarray of shape (r,), int32; overwritten
+    """
+    return int(_label_block(rows, packed, strip_rows(rows.dtype), labels))

@@ -1,0 +1,119 @@
+"""How kernels are compiled: one numba policy, and a cache of code that many processes share.
+
+Kernels are serial (blocks are the unit of parallel work, and numba's parallel target aborts under
+dask's threads on its default threading layer) and release the GIL. No fastmath: results must not
+depend on how a loop was vectorised, and checks for NaN must stay.
+
+numba's own on-disk cache numbers its data files from an index that processes rewrite without a
+lock, so two workers that compile at once can end up loading each other's code (numba issue 4807).
+Here every read and write of the cache holds a file lock, and the folder is named after the sources
+of all kernels, so that a change in an inlined function never leaves stale code behind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import locket
+import numba
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.misc.appdirs import AppDirs
+
+logger = logging.getLogger(__name__)
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@cache
+def _sources_digest() -> str:
+    """Digest of the sources of all kernels."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def cache_directory() -> Path | None:
+    """Return the folder that holds compiled kernels, or None where none can be written.
+
+    The first of the environment variables DASKMEANS_CACHE_DIR and NUMBA_CACHE_DIR that is set
+    names its parent; otherwise it is the user's own cache folder. The package's folder is never
+    written to.
+    """
+    named = os.environ.get("DASKMEANS_CACHE_DIR") or numba.config.CACHE_DIR
+    parent = Path(named) if named else Path(AppDirs("daskmeans", appauthor=False).user_cache_dir)
+    path = parent / f"kernels-{_sources_digest()}"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError as error:
+        logger.info(
+            "Kernels are compiled anew in each process: no cache can be kept in %s (%s). "
+            "Set DASKMEANS_CACHE_DIR to a folder that can be written.",
+            path,
+            error,
+        )
+        return None
+    return path
+
+
+class _Locator(_CacheLocator):
+    """Tells numba to keep code in `cache_directory()`, fresh while no kernel's source changes."""
+
+    def __init__(self, line: int) -> None:
+        self._line = line
+
+    def get_cache_path(self) -> str:
+        return str(cache_directory())
+
+    def get_source_stamp(self) -> str:
+        return _sources_digest()
+
+    def get_disambiguator(self) -> str:
+        return str(self._line)
+
+    @classmethod
+    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> _Locator:
+        return cls(py_func.__code__.co_firstlineno)
+
+
+class _CacheImpl(CompileResultCacheImpl):
+    _locator_classes = [_Locator]  # noqa: RUF012 (numba's own attribute)
+
+
+class _LockedCache(FunctionCache):
+    """numba's cache of one function, read and written under a lock that all processes respect."""
+
+    _impl_class = _CacheImpl
+
+    def _lock(self) -> Any:
+        return locket.lock_file(os.path.join(self.cache_path, "lock"), timeout=120)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        with self._lock():
+            return super().load_overload(sig, target_context)
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        with self._lock():
+            super().save_overload(sig, data)
+
+
+def kernel(function: Function) -> Function:
+    """Compile an entry point that NumPy code calls: serial, nogil, cached on disk."""
+    dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
+    if cache_directory() is not None:
+        dispatcher._cache = _LockedCache(function)
+    return dispatcher
+
+
+def inlined(function: Function) -> Function:
+    """Compile a function that only kernels call; its code is cached with theirs."""
+    return numba.njit(nogil=True, error_model="numpy")(function)

@@ -1,0 +1,85 @@
+"""Distances in float64, straight from the differences: of rows to all centers, and to their own."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from daskmeans.kernels.compile import kernel
+from daskmeans.kernels.exact_sum import add_all_exactly
+from daskmeans.typing import Array
+
+
+@kernel
+def distances_to_centers(
+    rows,  # IN  (r, d) float32 or float64, C order
+    transposed,  # IN  (d, k) float64 centers
+    distances,  # OUT (r, k) float32 or float64, not squared
+):
+    """Fill `distances`; return the first row that is not finite, or -1."""
+    # Centers along the lanes; one row's k running sums stay in the first-level cache.
+    d, k = transposed.shape
+    squares = np.empty(k, np.float64)
+    for i in range(rows.shape[0]):
+        squares[:] = 0.0
+        finite = True
+        for f in range(d):
+            x = np.float64(rows[i, f])
+            finite &= np.isfinite(x)
+            for j in range(k):
+                difference = x - transposed[f, j]
+                squares[j] += difference * difference
+        if not finite:
+            return i
+        for j in range(k):
+            distances[i, j] = np.sqrt(squares[j])
+    return -1
+
+
+@kernel
+def _sq_distances_to_own(rows, labels, centers, sq_distances):
+    d = rows.shape[1]
+    for i in range(rows.shape[0]):
+        center = centers[labels[i]]
+        # Four running sums in a fixed pattern: one would wait for each addition.
+        s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
+        whole = d - d % 4
+        for f in range(0, whole, 4):
+            a0 = np.float64(rows[i, f]) - center[f]
+            a1 = np.float64(rows[i, f + 1]) - center[f + 1]
+            a2 = np.float64(rows[i, f + 2]) - center[f + 2]
+            a3 = np.float64(rows[i, f + 3]) - center[f + 3]
+            s0 += a0 * a0
+            s1 += a1 * a1
+            s2 += a2 * a2
+            s3 += a3 * a3
+        for f in range(whole, d):
+            a0 = np.float64(rows[i, f]) - center[f]
+            s0 += a0 * a0
+        sq_distances[i] = (s0 + s1) + (s2 + s3)
+
+
+def sq_distances_to_own(rows: Array, labels: Array, centers: Array) -> Array:
+    """Return the squared distance of each row to the center of its label.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (r, d), float32 or float64, C order
+    labels : ndarray of shape (r,), int32
+    centers : ndarray of shape (k, d), float64, C order
+
+    Returns
+    -------
+    ndarray of shape (r,), float64
+    """
+    sq_distances = np.empty(len(rows))
+    _sq_distances_to_own(rows, labels, centers, sq_distances)
+    return sq_distances
+
+
+@kernel
+def add_terms(
+    digits,  # INOUT (DIGITS,) int64, see `exact_sum`
+    terms,  # IN    (r,) float64, finite and not negative
+):
+    """Add `terms` to an exact sum."""
+    add_all_exactly(digits, terms)

@@ -1,0 +1,62 @@
+"""Sum float64 numbers exactly, so that the order and grouping of the terms cannot matter.
+
+The running sum is an integer in units of 2**-1074, held as 32-bit digits in int64 (a small
+superaccumulator; Neal, "Fast exact summation using small and large superaccumulators", 2015).
+Adding two sums is adding their digits.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+
+from daskmeans.kernels.compile import inlined
+from daskmeans.typing import Array
+
+DIGITS = 70  # 2**-1074 up to 2**1024, and room for carries
+_MASK = np.uint64(0xFFFFFFFF)
+
+
+@inlined
+def _add_bits(digits, bits):
+    exponent = bits >> np.uint64(52)
+    mantissa = bits & np.uint64(0xFFFFFFFFFFFFF)
+    if exponent > np.uint64(0):
+        mantissa |= np.uint64(0x10000000000000)
+        exponent -= np.uint64(1)
+    digit = np.int64(exponent >> np.uint64(5))
+    offset = exponent & np.uint64(31)
+    low = (mantissa & _MASK) << offset
+    high = (mantissa >> np.uint64(32)) << offset
+    digits[digit] += np.int64(low & _MASK)
+    digits[digit + 1] += np.int64((low >> np.uint64(32)) + (high & _MASK))
+    digits[digit + 2] += np.int64(high >> np.uint64(32))
+
+
+@inlined
+def add_all_exactly(digits, values):
+    """Add each of `values`, IN (r,) float64 >= 0 and finite, to `digits`, INOUT (DIGITS,) int64.
+
+    A term adds less than 2**33 to a digit, so 2**29 terms fit before the digits must be carried.
+    """
+    for bits in values.view(np.uint64):
+        _add_bits(digits, bits)
+
+
+def carried(digits: Array) -> Array:
+    """Return the same sum with every digit below 2**32, so that 2**30 sums may be added to it."""
+    result = digits.copy()
+    for i in range(DIGITS - 1):
+        result[i + 1] += result[i] >> 32
+        result[i] &= 0xFFFFFFFF
+    return result
+
+
+def rounded(digits: Array) -> float:
+    """Return the sum as the nearest float64 (infinity where it is too large)."""
+    total = sum(int(digit) << (32 * i) for i, digit in enumerate(digits))
+    try:
+        return float(Fraction(total, 1 << 1074))
+    except OverflowError:
+        return float("inf")
