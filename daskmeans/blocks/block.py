@@ -1,0 +1,154 @@
+"""One block of rows as a task sees it: numbered, checked, in a dtype that kernels take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from daskmeans.errors import RowsError
+from daskmeans.typing import Array, Rows, Weights
+
+# Rows that have to be widened are widened about this many bytes at a time.
+TILE_BYTES = 1 << 20
+_ONE = np.ones(1)
+_EXACT_IN_FLOAT32 = frozenset({"f2", "f4", "i1", "i2", "u1", "u2", "b1"})
+
+
+def working_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype that kernels read rows in: float32 where that is exact, else float64."""
+    return np.dtype(np.float32 if dtype.str[1:] in _EXACT_IN_FLOAT32 else np.float64)
+
+
+def check_dtype(dtype: np.dtype[Any]) -> None:
+    """Raise for a dtype that cannot hold rows of numbers.
+
+    Raises
+    ------
+    ValueError
+        For complex numbers, text, dates and objects.
+    """
+    if dtype.kind == "c":
+        raise RowsError(
+            f"Complex data not supported: X has dtype {dtype}. "
+            "Pass real and imaginary parts as separate features."
+        )
+    if dtype.kind not in "fiub":
+        raise RowsError(
+            f"X has dtype {dtype}, and k-means needs numbers: "
+            "select or convert to numeric columns first."
+        )
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive rows and their weights.
+
+    Attributes
+    ----------
+    number : int
+        Position among the blocks.
+    start : int
+        Global number of the first row.
+    rows : ndarray of shape (r, d)
+        In the dtype that they are stored in.
+    weights : ndarray of shape (r,), float64, or None
+        None means 1 for every row.
+    """
+
+    number: int
+    start: int
+    rows: Rows
+    weights: Weights | None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def row_weights(self) -> Weights:
+        """Return a weight for each row."""
+        return np.ones(len(self.rows)) if self.weights is None else self.weights
+
+    def tiles(self) -> Iterator[tuple[slice, Array, Array]]:
+        """Yield (row range, rows as float32 or float64 in C order, weights (r,) or (1,)).
+
+        The block at once where its rows are such already, else widened a tile at a time.
+        """
+        r, d = self.rows.shape
+        dtype = working_dtype(self.rows.dtype)
+        ready = self.rows.dtype == dtype and self.rows.flags.c_contiguous
+        step = max(1, r if ready else TILE_BYTES // (d * dtype.itemsize))
+        for start in range(0, r, step):
+            part = slice(start, min(start + step, r))
+            rows = np.ascontiguousarray(self.rows[part], dtype=dtype)
+            yield part, rows, _ONE if self.weights is None else self.weights[part]
+
+    def where(self, row: int, feature_names: Sequence[str] | None = None) -> str:
+        """Say in words where row number `row` of the block is, and its first bad column."""
+        values = np.asarray(self.rows[row], dtype=np.float64)
+        column = int(np.flatnonzero(~np.isfinite(values))[0])
+        name = f" ({feature_names[column]!r})" if feature_names is not None else ""
+        return (
+            f"block {self.number}, row {self.start + row} (row {row} of the block), "
+            f"column {column}{name}"
+        )
+
+
+def not_finite(block: Block, row: int, feature_names: Sequence[str] | None = None) -> RowsError:
+    """Make the error for a row with NaN or infinity."""
+    values = np.asarray(block.rows[row], dtype=np.float64)
+    what = "NaN" if np.isnan(values).any() else f"infinity or a value too large for {values.dtype}"
+    return RowsError(
+        f"Input X contains {what}: {block.where(row, feature_names)}. "
+        "k-means needs finite values: fill or drop such rows first."
+    )
+
+
+def make_block(
+    number: int, start: int, parts: Sequence[Any], weights: Any, n_features: int
+) -> Block:
+    """Join what was read for a block, and check what can be wrong with it.
+
+    Parameters
+    ----------
+    number, start : int
+        See `Block`.
+    parts : sequence of array-likes of shape (r, d_i)
+        The block's rows, split along the features.
+    weights : array-like of shape (r,) or None
+    n_features : int
+        Expected sum of the d_i.
+
+    Raises
+    ------
+    ValueError
+        If the parts are not rows of `n_features` numbers, or the weights are not one finite
+        non-negative number for each.
+    """
+    arrays = [np.asarray(part) for part in parts]
+    rows = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=1)
+    if rows.ndim != 2 or rows.shape[1] != n_features:
+        raise RowsError(
+            f"Block {number} of X has shape {rows.shape}, expected (rows, {n_features}): "
+            "the array's blocks do not match its declared shape."
+        )
+    check_dtype(rows.dtype)
+    if not rows.dtype.isnative:
+        rows = rows.astype(rows.dtype.newbyteorder("="))
+    if weights is not None:
+        weights = np.ascontiguousarray(weights, dtype=np.float64)
+        if weights.shape != (len(rows),):
+            raise RowsError(
+                f"Block {number} of sample_weight has shape {weights.shape}, "
+                f"expected ({len(rows)},) as its rows."
+            )
+        bad = ~(np.isfinite(weights) & (weights >= 0))
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            kind = "Negative values" if weights[row] < 0 else "NaN or infinity"
+            raise RowsError(
+                f"{kind} in data passed to `sample_weight`: {weights[row]} at block {number}, "
+                f"row {start + row}. Weights must be finite and not negative."
+            )
+    return Block(number, start, rows, weights)

@@ -1,0 +1,251 @@
+"""Make a row source of whatever was passed as X and sample_weight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any, TypeAlias
+
+import dask
+import dask.array as da
+import numpy as np
+from dask.task_spec import TaskRef
+
+from daskmeans.blocks.block import check_dtype
+from daskmeans.blocks.source import Key, RowRange, RowSource
+from daskmeans.blocks.stores import HDF5Dataset, MemoryMap, read_unit
+from daskmeans.errors import RowsError
+from daskmeans.typing import Array
+
+ArrayLike: TypeAlias = Any
+
+# A block of an in-memory array: enough rows that a task outweighs its scheduling, few enough
+# bytes that the last block of a pass does not keep one thread alone for long.
+_BLOCK_BYTES = 1 << 20
+_BLOCKS_A_THREAD = 4
+# Stores without chunks (memory maps, contiguous HDF5) are read this many bytes at a time.
+_READ_BYTES = 64 << 20
+
+
+def _package(value: Any) -> str:
+    return type(value).__module__.partition(".")[0]
+
+
+def is_lazy(rows: ArrayLike) -> bool:
+    """Tell whether rows stay where they are: a dask collection or a store, not memory."""
+    if _package(rows) == "xarray":
+        return is_lazy(rows.data)
+    return dask.is_dask_collection(rows) or _package(rows) in ("zarr", "h5py")
+
+
+def _check_2d(rows: Any) -> None:
+    if rows.ndim != 2:
+        raise RowsError(
+            f"Expected 2D array, got {rows.ndim}D array instead: X has shape {rows.shape}. "
+            "Reshape it to (rows, features): array.reshape(-1, 1) if it has a single feature."
+        )
+    if rows.shape[1] == 0:
+        raise RowsError(
+            f"Found array with 0 feature(s) (shape={rows.shape}) while a minimum of 1 is required."
+        )
+    check_dtype(np.dtype(rows.dtype))
+
+
+def _column_names(frame: Any) -> tuple[str, ...]:
+    unfit = [str(name) for name, dtype in frame.dtypes.items() if dtype.kind not in "fiub"]
+    if unfit:
+        raise RowsError(
+            f"X has columns that are not numbers: {', '.join(unfit)}. "
+            "Select numeric columns or convert these first."
+        )
+    return tuple(str(name) for name in frame.columns)
+
+
+def as_stored(rows: ArrayLike) -> ArrayLike:
+    """Return the array behind a wrapper: of a DataArray its data, of open files what can travel."""
+    if _package(rows) == "xarray":
+        if not hasattr(rows, "dims") or not hasattr(rows, "data"):
+            raise RowsError("X is an xarray Dataset: pass one of its variables, with 2 dimensions.")
+        return as_stored(rows.data)
+    if _package(rows) == "h5py":
+        return HDF5Dataset.of(rows)
+    if isinstance(rows, np.memmap):
+        return MemoryMap.of(rows) or np.asarray(rows)
+    if _package(rows) == "zarr" and not hasattr(rows, "shape"):
+        raise RowsError(
+            f"X is a Zarr group, not an array. It holds the arrays: {', '.join(rows.array_keys())}."
+        )
+    return rows
+
+
+def as_dask_array(rows: ArrayLike) -> da.Array:
+    """Return lazy rows as a dask array whose blocks hold all features.
+
+    Parameters
+    ----------
+    rows : dask array or DataFrame, zarr.Array, h5py.Dataset, xarray.DataArray
+        Rows for which `is_lazy` holds.
+
+    Raises
+    ------
+    ValueError
+        If they are not 2-D or not numbers.
+    """
+    array = as_stored(rows)
+    if _package(array).startswith("dask") and hasattr(array, "columns"):
+        _column_names(array)
+        array = array.to_dask_array()
+    elif not isinstance(array, da.Array) and not dask.is_dask_collection(array):
+        _check_2d(array)
+        unit = read_unit(array) or _rows_in(_READ_BYTES, array)
+        array = da.from_array(
+            array, chunks=(unit, -1), lock=False, inline_array=True, asarray=False
+        )
+    _check_2d(array)
+    return array.rechunk({1: -1}) if array.numblocks[1] > 1 else array
+
+
+def _rows_in(n_bytes: int, array: Any) -> int:
+    return max(1, n_bytes // max(1, array.shape[1] * np.dtype(array.dtype).itemsize))
+
+
+def _ranges(array: Any, n_rows: int, unit: int) -> tuple[tuple[int, ...], tuple[RowRange, ...]]:
+    edges = [*range(0, n_rows, unit), n_rows] if n_rows else [0, 0]
+    parts = tuple(RowRange(array, a, b) for a, b in pairwise(edges))
+    return tuple(part.stop - part.start for part in parts), parts
+
+
+def _known(chunks: Sequence[float]) -> tuple[int, ...] | None:
+    return None if any(np.isnan(chunks)) else tuple(int(size) for size in chunks)
+
+
+def _graph_of(array: da.Array) -> tuple[dict[Any, Any], list[Any]]:
+    """Return an array's tasks, fused by dask's own optimisation, and its keys."""
+    (optimised,) = dask.optimize(array)
+    # Blocks that a cluster holds are futures in the array's own graph, which the optimised one
+    # leaves out; they keep the blocks alive.
+    held = {key: task for key, task in array.__dask_graph__().items() if isinstance(task, TaskRef)}
+    return {**held, **optimised.__dask_graph__()}, optimised.__dask_keys__()
+
+
+def _from_dask(array: da.Array, names: tuple[str, ...] | None) -> RowSource:
+    graph, keys = _graph_of(array)
+    return RowSource(
+        int(array.shape[1]),
+        np.dtype(array.dtype),
+        _known(array.chunks[0]),
+        tuple(tuple(Key(key) for key in row) for row in keys),
+        graph=graph,
+        feature_names=names,
+    )
+
+
+def row_source(
+    rows: ArrayLike, *, n_threads: int = 1, feature_names: Sequence[str] | None = None
+) -> RowSource:
+    """Make a row source of any accepted input. Reads nothing.
+
+    Parameters
+    ----------
+    rows : ndarray, memory map, dask array or DataFrame, zarr.Array, h5py.Dataset, xarray.DataArray
+    n_threads : int
+        Blocks of an in-memory array are chosen to keep this many threads busy.
+    feature_names : sequence of str, optional
+        For error messages, where the rows do not bring their own.
+
+    Raises
+    ------
+    ValueError
+        If the rows are not 2-D, or not numbers.
+    """
+    array = as_stored(rows)
+    names = tuple(feature_names) if feature_names is not None else None
+    if _package(array).startswith("dask") and hasattr(array, "columns"):
+        names = _column_names(array)
+        array = array.to_dask_array()
+    _check_2d(array)
+    if dask.is_dask_collection(array):
+        return _from_dask(array, names)
+    n_rows, n_features = (int(size) for size in array.shape)
+    in_memory = isinstance(array, np.ndarray)
+    if in_memory:
+        row_bytes = n_features * array.dtype.itemsize
+        n_blocks = min(n_rows * row_bytes // _BLOCK_BYTES, _BLOCKS_A_THREAD * n_threads)
+        unit = -(-n_rows // max(1, n_blocks))
+    else:
+        unit = read_unit(array) or _rows_in(_READ_BYTES, array)
+    sizes, parts = _ranges(array, n_rows, max(1, unit))
+    return RowSource(
+        n_features,
+        np.dtype(array.dtype),
+        sizes,
+        tuple((part,) for part in parts),
+        feature_names=names,
+        in_memory=in_memory,
+    )
+
+
+def _weights_as_array(weights: ArrayLike) -> da.Array | Array:
+    stored = as_stored(weights)
+    if dask.is_dask_collection(stored):
+        stored = stored.to_dask_array() if hasattr(stored, "to_dask_array") else stored
+    elif is_lazy(weights):
+        stored = da.from_array(stored, lock=False)
+    else:
+        stored = np.asarray(stored)
+    if stored.ndim != 1:
+        raise RowsError(f"Sample weights must be 1D array or scalar, got shape {stored.shape}.")
+    return stored
+
+
+def with_weights(source: RowSource, sample_weight: ArrayLike) -> RowSource:
+    """Return the source with weights aligned to its blocks. The source's sizes must be known.
+
+    Parameters
+    ----------
+    source : RowSource
+    sample_weight : scalar, array-like or dask array of shape (n_samples,)
+        Its chunks need not match the rows'.
+
+    Raises
+    ------
+    ValueError
+        If the number of weights is not the number of rows.
+    """
+    sizes, n_rows = source.known_sizes, source.n_rows
+    if np.isscalar(sample_weight):
+        sample_weight = np.full(n_rows, sample_weight, dtype=np.float64)
+    array = _weights_as_array(sample_weight)
+    if isinstance(array, da.Array):
+        graph, keys = _graph_of(_aligned(array, source))
+        return replace(
+            source, weights=tuple(Key(key) for key in keys), graph={**source.graph, **graph}
+        )
+    if len(array) != n_rows:
+        raise _wrong_length(array.shape, n_rows)
+    weights = tuple(
+        RowRange(array, start, start + size)
+        for start, size in zip(source.starts, sizes, strict=True)
+    )
+    return replace(source, weights=weights)
+
+
+def _aligned(array: da.Array, source: RowSource) -> da.Array:
+    """Return weights in the chunks of the rows."""
+    if not np.isnan(array.shape[0]):
+        if array.shape[0] != source.n_rows:
+            raise _wrong_length(array.shape, source.n_rows)
+        return array.rechunk((source.known_sizes,))
+    # The same number of blocks is taken to mean the same rows; the sizes of each pair of blocks
+    # are compared when they are read.
+    if array.numblocks != (source.n_blocks,):
+        raise RowsError(
+            f"sample_weight has {array.numblocks[0]} blocks of unknown sizes and X has "
+            f"{source.n_blocks} blocks: call compute_chunk_sizes() on sample_weight first."
+        )
+    return array
+
+
+def _wrong_length(shape: tuple[int, ...], n_rows: int) -> RowsError:
+    return RowsError(f"sample_weight.shape == {shape}, expected ({n_rows},): one weight a row.")

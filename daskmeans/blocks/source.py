@@ -1,0 +1,104 @@
+"""Where row blocks come from: a list of what a task has to read for each block."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+from dask.typing import Key as TaskKey
+
+from daskmeans.typing import Rows
+
+
+@dataclass(frozen=True)
+class RowRange:
+    """Rows start to stop of something that slices to NumPy arrays; read inside the task."""
+
+    array: Any
+    start: int
+    stop: int
+
+    def read(self) -> Rows:
+        return np.asarray(self.array[self.start : self.stop])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What travels to another process is the range's own rows, not the whole array.
+        if isinstance(self.array, np.ndarray):
+            return type(self), (self.read(), 0, self.stop - self.start)
+        return type(self), (self.array, self.start, self.stop)
+
+
+@dataclass(frozen=True)
+class Key:
+    """A part that a task of the source's own graph makes."""
+
+    key: TaskKey
+
+
+Part = RowRange | Key
+
+
+@dataclass(frozen=True)
+class RowSource:
+    """Rows as aligned blocks.
+
+    Attributes
+    ----------
+    n_features : int
+    dtype : numpy dtype
+        As declared; blocks are checked when they are read.
+    sizes : tuple of int, or None
+        Rows of each block; None where that is unknown before reading.
+    parts : tuple of tuples of Part
+        For each block what to read, split along the features.
+    weights : tuple of Part, or None
+        For each block its weights. None means 1 everywhere.
+    graph : mapping
+        dask tasks behind the keys.
+    feature_names : tuple of str, or None
+    in_memory : bool
+        The rows are NumPy arrays of this process.
+    """
+
+    n_features: int
+    dtype: np.dtype[Any]
+    sizes: tuple[int, ...] | None
+    parts: tuple[tuple[Part, ...], ...]
+    weights: tuple[Part, ...] | None = None
+    graph: Mapping[Any, Any] = field(default_factory=dict, repr=False)
+    feature_names: tuple[str, ...] | None = None
+    in_memory: bool = False
+
+    @property
+    def n_blocks(self) -> int:
+        return len(self.parts)
+
+    @property
+    def known_sizes(self) -> tuple[int, ...]:
+        """Rows of each block; it is an error to ask before they were counted."""
+        if self.sizes is None:
+            raise ValueError("The block sizes of these rows have not been counted yet.")
+        return self.sizes
+
+    @property
+    def n_rows(self) -> int:
+        return sum(self.known_sizes)
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """Global number of each block's first row, 0 for all while sizes are unknown."""
+        if self.sizes is None:
+            return (0,) * self.n_blocks
+        return (0, *accumulate(self.sizes[:-1])) if self.sizes else ()
+
+    def whole_array(self) -> Rows:
+        """Return the NumPy array behind an in-memory source."""
+        (part,) = self.parts[0]
+        assert isinstance(part, RowRange)
+        return np.asarray(part.array)
+
+    def with_sizes(self, sizes: tuple[int, ...]) -> RowSource:
+        return replace(self, sizes=sizes)

@@ -1,0 +1,213 @@
+"""What a block yields, and how two of them merge. Plain NumPy: no dask, no files.
+
+Each partial obeys one law: merging is associative and commutative, to the bit, so neither the
+chunking of the rows nor the order of arrival shows in a result. `tests/test_partials.py` checks it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from daskmeans.kernels.exact_sum import DIGITS, carried, rounded
+from daskmeans.typing import Array, Labels
+
+PartialT = TypeVar("PartialT", bound="Partial")
+
+
+class Partial(Protocol):
+    """A result over some rows that merges with the results over other rows."""
+
+    @classmethod
+    def combine(cls: type[PartialT], partials: Sequence[PartialT]) -> PartialT:
+        """Return the result over the rows of all of one or more partials."""
+
+
+def _added(arrays: Sequence[tuple[Array, ...]]) -> tuple[Array, ...]:
+    """Add tuples of arrays elementwise."""
+    return tuple(np.sum(same, axis=0) for same in zip(*arrays, strict=True))
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """Row count, column ranges and weight range.
+
+    Attributes
+    ----------
+    n_rows : int
+    low, high : ndarrays of shape (d,), float64
+        Smallest and largest value of each column; infinity and -infinity over no rows.
+    max_weight : float
+        Largest sample weight, 1 where there are none, 0 over no rows.
+    block_sizes : tuple of (block number, rows)
+    """
+
+    n_rows: int
+    low: Array
+    high: Array
+    max_weight: float
+    block_sizes: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def combine(cls, partials: Sequence[Ranges]) -> Ranges:
+        return cls(
+            sum(partial.n_rows for partial in partials),
+            np.min([partial.low for partial in partials], axis=0),
+            np.max([partial.high for partial in partials], axis=0),
+            max(partial.max_weight for partial in partials),
+            tuple(sorted(pair for partial in partials for pair in partial.block_sizes)),
+        )
+
+
+def _smallest(keys: Array, count: int) -> Array:
+    """Return the positions of the `count` smallest keys and of all that tie with the last."""
+    if len(keys) <= count:
+        return np.arange(len(keys))
+    return np.flatnonzero(keys <= np.partition(keys, count - 1)[count - 1])
+
+
+@dataclass(frozen=True)
+class KeyedRows:
+    """The `capacity` rows with the smallest keys, ties by row number.
+
+    Keys made of random numbers make it a sample without replacement, keys of negated distances the
+    farthest rows.
+
+    Attributes
+    ----------
+    capacity : int
+    distinct : bool
+        Keep only the first of equal rows. Among exponential clocks the smallest of several is a
+        clock of their summed rates, so equal rows then count as one row with their summed weight.
+    keys : ndarray of shape (m,), uint64 or float64
+    row_numbers : ndarray of shape (m,), int64
+        Global numbers of the rows.
+    rows : ndarray of shape (m, d)
+        Without columns where the rows can be looked up by their numbers.
+    weights : ndarray of shape (m,), float64
+    """
+
+    capacity: int
+    distinct: bool
+    keys: Array
+    row_numbers: Array
+    rows: Array
+    weights: Array
+
+    @classmethod
+    def smallest(
+        cls,
+        capacity: int,
+        keys: Array,
+        row_numbers: Array,
+        rows: Array,
+        weights: Array,
+        *,
+        distinct: bool = False,
+    ) -> KeyedRows:
+        """Keep the smallest of these. The rows are copied, so a block can be let go."""
+        candidates = capacity
+        while True:
+            # A partition first: sorting a whole block for a few rows would cost more than a pass.
+            chosen = _smallest(keys, candidates)
+            chosen = chosen[np.lexsort((row_numbers[chosen], keys[chosen]))]
+            if distinct and len(chosen):
+                _, first = np.unique(rows[chosen], axis=0, return_index=True)
+                considered, chosen = len(chosen), chosen[np.sort(first)]
+                if len(chosen) < capacity and considered < len(keys):
+                    # Any row not considered has a larger key than all that were.
+                    candidates = 4 * considered
+                    continue
+            chosen = chosen[:capacity]
+            return cls(
+                capacity, distinct, keys[chosen], row_numbers[chosen], rows[chosen], weights[chosen]
+            )
+
+    @classmethod
+    def combine(cls, partials: Sequence[KeyedRows]) -> KeyedRows:
+        return cls.smallest(
+            partials[0].capacity,
+            np.concatenate([partial.keys for partial in partials]),
+            np.concatenate([partial.row_numbers for partial in partials]),
+            np.concatenate([partial.rows for partial in partials]),
+            np.concatenate([partial.weights for partial in partials]),
+            distinct=partials[0].distinct,
+        )
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the first pass over any input yields: ranges, and a sample keyed by row."""
+
+    ranges: Ranges
+    sample: KeyedRows
+
+    @classmethod
+    def combine(cls, partials: Sequence[Survey]) -> Survey:
+        return cls(
+            Ranges.combine([partial.ranges for partial in partials]),
+            KeyedRows.combine([partial.sample for partial in partials]),
+        )
+
+
+@dataclass(frozen=True)
+class ClusterSums:
+    """Quantised sums of each cluster, for one or more sets of centers.
+
+    Attributes
+    ----------
+    sums : tuple of ndarrays of shape (k, s), int64
+        Features, padding, sum of squares, weight: see `kernels.vector.add_rows`.
+    """
+
+    sums: tuple[Array, ...]
+
+    @classmethod
+    def combine(cls, partials: Sequence[ClusterSums]) -> ClusterSums:
+        return cls(_added([partial.sums for partial in partials]))
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Exact weighted sums of squared distances to the nearest center, for sets of centers.
+
+    Attributes
+    ----------
+    digits : tuple of ndarrays of shape (DIGITS,), int64
+        The sums, see `kernels.exact_sum`.
+    counts : tuple of ndarrays of shape (k,), int64
+        Rows nearest to each center.
+    labels : tuple of (block number, ndarray of shape (r,), int32)
+        Labels of the first set of centers, where they were asked for.
+    """
+
+    digits: tuple[Array, ...]
+    counts: tuple[Array, ...]
+    labels: tuple[tuple[int, Labels], ...] = ()
+
+    @classmethod
+    def combine(cls, partials: Sequence[Costs]) -> Costs:
+        # Digits are carried before they are added: those of a block may be close to their limit.
+        digits = _added([tuple(map(carried, partial.digits)) for partial in partials])
+        return cls(
+            tuple(map(carried, digits)),
+            _added([partial.counts for partial in partials]),
+            tuple(pair for partial in partials for pair in partial.labels),
+        )
+
+    def inertias(self) -> tuple[float, ...]:
+        """Return each sum, rounded once to float64."""
+        return tuple(rounded(digits) for digits in self.digits)
+
+    def all_labels(self) -> Labels:
+        """Return the labels in the order of the rows."""
+        parts = [labels for _, labels in sorted(self.labels, key=lambda pair: pair[0])]
+        return np.concatenate(parts) if parts else np.empty(0, np.int32)
+
+
+def no_cost() -> Array:
+    """Return the digits of the sum of no terms."""
+    return np.zeros(DIGITS, np.int64)

@@ -1,0 +1,1 @@
+"""How a pass over row blocks is run. Knows dask, but no k-means."""

@@ -1,0 +1,191 @@
+"""Run a pass as a dask graph, under whichever scheduler is current.
+
+The graph is new-style tasks: one a block, which reads, checks and computes, and a merge tree.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
+from functools import cache
+from itertools import count
+from typing import Any
+
+import dask
+import dask.array as da
+import dask.multiprocessing
+import dask.threaded
+import numpy as np
+import threadpoolctl
+from dask.base import get_scheduler
+from dask.system import CPU_COUNT
+from dask.task_spec import GraphNode, Task, TaskRef
+from dask.typing import Key as TaskKey
+
+from daskmeans.blocks.inputs import row_source
+from daskmeans.blocks.source import Key, Part, RowRange, RowSource
+from daskmeans.partials import PartialT
+from daskmeans.passes.events import PassEnded, PassStarted, tell
+from daskmeans.passes.plan import BlockTask, Pass, merge, merge_tree
+
+
+def current_scheduler() -> Callable[..., Any]:
+    """Return the `get` function of the scheduler that dask would use now."""
+    return get_scheduler() or dask.threaded.get
+
+
+def local_scheduler() -> Callable[..., Any]:
+    """Return the `get` for work that stays in this process: threads, unless dask is synchronous."""
+    return dask.get if current_scheduler() is dask.get else dask.threaded.get
+
+
+def thread_count() -> int:
+    """Return the number of threads of the local scheduler, as dask counts it."""
+    scheduler = current_scheduler()
+    if scheduler is not dask.threaded.get:
+        return 1 if scheduler is dask.get else CPU_COUNT
+    return int(dask.config.get("num_workers", None) or CPU_COUNT)
+
+
+def _distributed_client(scheduler: Callable[..., Any]) -> Any:
+    """Return the Client whose `get` the scheduler is, or None."""
+    owner = getattr(scheduler, "__self__", None)
+    return owner if type(owner).__module__.startswith("distributed") else None
+
+
+@cache
+def _blas() -> threadpoolctl.ThreadpoolController:
+    return threadpoolctl.ThreadpoolController()
+
+
+def blas_on_one_thread() -> Any:
+    """Context that holds BLAS to one thread: blocks are the parallelism, and bits must not vary."""
+    return _blas().limit(limits=1, user_api="blas")
+
+
+@cache
+def _process_pool(n_workers: int) -> ProcessPoolExecutor:
+    """Return worker processes that outlive a pass: dask starts its own anew for each graph."""
+    return ProcessPoolExecutor(
+        n_workers,
+        mp_context=dask.multiprocessing.get_context(),
+        initializer=dask.multiprocessing.initialize_worker_process,
+    )
+
+
+def _with_process_pool(scheduler: Callable[..., Any]) -> Callable[..., Any]:
+    """Give dask's multiprocessing scheduler a lasting pool, unless the user configured one."""
+    if scheduler is not dask.multiprocessing.get or dask.config.get("pool", None) is not None:
+        return scheduler
+    n_workers = int(dask.config.get("num_workers", None) or CPU_COUNT)
+
+    def get(graph: Any, keys: Any) -> Any:
+        try:
+            return scheduler(graph, keys, pool=_process_pool(n_workers))
+        except BrokenProcessPool:
+            _process_pool.cache_clear()
+            raise
+
+    return get
+
+
+class Runner:
+    """Runs passes over one row source.
+
+    Parameters
+    ----------
+    source : RowSource
+    scheduler : function, optional
+        A dask `get` function; default the current scheduler's.
+
+    Attributes
+    ----------
+    source : RowSource
+        The rows, placed where the scheduler's workers reach them without copying them each pass.
+    """
+
+    def __init__(self, source: RowSource, scheduler: Callable[..., Any] | None = None) -> None:
+        self._scheduler = _with_process_pool(scheduler or current_scheduler())
+        self._client = _distributed_client(self._scheduler)
+        self.source = source
+        if self._client is not None and source.in_memory:
+            self.source = _on_cluster(self._client, source)
+        self._token = uuid.uuid4().hex
+        self._numbers = count()
+        self._users = Counter(
+            key for task in self.source.graph.values() for key in getattr(task, "dependencies", ())
+        )
+
+    def __call__(self, step: Pass[PartialT]) -> PartialT:
+        """Run a pass and return the merged partial of all blocks."""
+        n_blocks = self.source.n_blocks
+        tell(PassStarted(step.name, n_blocks))
+        started = time.perf_counter()
+        graph, key = self.graph(step)
+        with nullcontext() if self._client is not None else blas_on_one_thread():
+            result: PartialT = self._scheduler(graph, key)
+        tell(PassEnded(step.name, n_blocks, time.perf_counter() - started))
+        return result
+
+    def graph(self, step: Pass[PartialT]) -> tuple[dict[TaskKey, Any], TaskKey]:
+        """Return the tasks of a pass, and the key of its result."""
+        source = self.source
+        token = f"{self._token}-{next(self._numbers)}"
+        graph: dict[TaskKey, Any] = dict(source.graph)
+        below: list[TaskKey] = []
+        for number, (start, parts) in enumerate(zip(source.starts, source.parts, strict=True)):
+            weights = source.weights[number] if source.weights is not None else None
+            call = BlockTask(step.chunk, step.parameters, number, start, source.n_features)
+            key: TaskKey = (f"{step.name}-{token}", number)
+            graph[key] = self._fused(
+                Task(key, call, _argument(weights), *(_argument(part) for part in parts)), parts
+            )
+            below.append(key)
+        for level, nodes in enumerate(merge_tree(len(below))):
+            keys: list[TaskKey] = []
+            for node, children in enumerate(nodes):
+                key = (f"kmeans-merge-{token}", level, node)
+                graph[key] = Task(key, merge, *(TaskRef(below[child]) for child in children))
+                keys.append(key)
+            below = keys
+        return graph, below[0]
+
+    def _fused(self, task: Task, parts: tuple[Part, ...]) -> GraphNode:
+        """Join a block's own reading task to its computing task where nothing else uses it."""
+        if len(parts) == 1 and isinstance(parts[0], Key):
+            reading = self.source.graph[parts[0].key]
+            if isinstance(reading, Task) and not self._users[parts[0].key]:
+                return Task.fuse(reading, task)
+        return task
+
+
+def run_here(source: RowSource) -> Runner:
+    """Return a runner that works in this thread: for few rows, whatever the current scheduler."""
+    return Runner(source, dask.get)
+
+
+def _argument(part: Part | None) -> Any:
+    return TaskRef(part.key) if isinstance(part, Key) else part
+
+
+def _on_cluster(client: Any, source: RowSource) -> RowSource:
+    """Send an in-memory array to the workers once, in its blocks, instead of with every pass."""
+    ranges = [parts[0] for parts in source.parts]
+    first = ranges[0]
+    assert isinstance(first, RowRange)
+    array = da.from_array(np.asarray(first.array), chunks=(source.known_sizes, -1))
+    placed = row_source(client.persist(array), feature_names=source.feature_names)
+    return RowSource(
+        placed.n_features,
+        placed.dtype,
+        placed.sizes,
+        placed.parts,
+        weights=source.weights,
+        graph=placed.graph,
+        feature_names=source.feature_names,
+    )
