@@ -1,0 +1,170 @@
+"""A whole fit: seed, iterate all restarts together, keep the best."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from daskmeans.algorithms.lloyd import (
+    CenterSet,
+    CostParameters,
+    IterationRecord,
+    LloydResult,
+    cost_chunk,
+    lloyd,
+)
+from daskmeans.algorithms.seeding import (
+    kmeans_parallel,
+    kmeans_plusplus_rows,
+    new_seed,
+    random_rows,
+)
+from daskmeans.algorithms.survey import Run, Surveyed, survey
+from daskmeans.partials import Costs
+from daskmeans.passes.plan import Pass
+from daskmeans.typing import Array, Labels
+
+Init: TypeAlias = str | Array | Callable[[int, np.random.RandomState], Array]
+
+
+@dataclass(frozen=True)
+class Seeding:
+    """How initial centers are made.
+
+    Attributes
+    ----------
+    init : {"k-means++", "k-means||", "random"}, ndarray of shape (k, d), or function
+        A function is called with (n_clusters, random_state) and returns an ndarray.
+    n_init : int
+        Restarts.
+    oversampling_factor : float
+    rounds : int
+        Of k-means||.
+    """
+
+    init: Init
+    n_init: int
+    oversampling_factor: float
+    rounds: int
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The best of the restarts.
+
+    Attributes
+    ----------
+    centers : ndarray of shape (k, d), float64
+    inertia : float
+    n_iter : int
+    reason : str
+        Why it stopped, see `LloydResult`.
+    history : list of IterationRecord
+    labels : ndarray of shape (n,), int32, or None
+    """
+
+    centers: Array
+    inertia: float
+    n_iter: int
+    reason: str
+    history: list[IterationRecord]
+    labels: Labels | None
+
+
+def fit(
+    run: Run,
+    n_clusters: int,
+    seeding: Seeding,
+    *,
+    max_iter: int,
+    tol: float,
+    random_state: np.random.RandomState,
+    keep_labels: bool,
+) -> Fitted:
+    """Fit k-means.
+
+    Parameters
+    ----------
+    run : function (Pass) -> Partial
+    n_clusters : int
+    seeding : Seeding
+    max_iter, tol : see `lloyd`
+    random_state : RandomState
+    keep_labels : bool
+        Return the labels; they are gathered in this process.
+    """
+    surveyed = survey(run, n_clusters, new_seed(random_state))
+    starts = [
+        initial_centers(run, surveyed, n_clusters, seeding, random_state)
+        for _ in range(seeding.n_init)
+    ]
+    results = lloyd(run, surveyed, starts, max_iter=max_iter, tol=tol)
+    costs = measure(
+        run,
+        surveyed.shift,
+        [result.centers for result in results],
+        keep_labels=keep_labels and len(results) == 1,
+    )
+    inertias = costs.inertias()
+    best = int(np.argmin(inertias))
+    chosen: LloydResult = results[best]
+    labels = costs.all_labels() if keep_labels else None
+    if keep_labels and len(results) > 1:
+        labels = measure(run, surveyed.shift, [chosen.centers], keep_labels=True).all_labels()
+    found = int(np.count_nonzero(costs.counts[best]))
+    if found < n_clusters:
+        warnings.warn(
+            f"Number of distinct clusters ({found}) found smaller than n_clusters ({n_clusters}). "
+            "Possibly due to duplicate points in X.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+    return Fitted(
+        chosen.centers, inertias[best], chosen.n_iter, chosen.reason, chosen.history, labels
+    )
+
+
+def initial_centers(
+    run: Run,
+    surveyed: Surveyed,
+    n_clusters: int,
+    seeding: Seeding,
+    random_state: np.random.RandomState,
+) -> Array:
+    """Make one set of initial centers, ndarray of shape (k, d), float64."""
+    init: Any = seeding.init
+    if callable(init):
+        init = init(n_clusters, random_state)
+    if isinstance(init, np.ndarray):
+        return init
+    if init == "k-means||":
+        return kmeans_parallel(
+            run,
+            surveyed,
+            n_clusters,
+            random_state,
+            oversampling_factor=seeding.oversampling_factor,
+            rounds=seeding.rounds,
+        )
+    draw = kmeans_plusplus_rows if init == "k-means++" else random_rows
+    chosen = draw(surveyed, n_clusters, random_state)
+    return np.asarray(surveyed.sample[chosen], dtype=np.float64)
+
+
+def measure(run: Run, shift: Array, center_sets: list[Array], *, keep_labels: bool) -> Costs:
+    """Return the cost of the rows for each set of centers, in one pass."""
+    sets = tuple(CenterSet.make(centers, shift, run.source.dtype) for centers in center_sets)
+    return run(Pass("kmeans-cost", cost_chunk, CostParameters(sets, keep_labels)))
+
+
+def model_shift(centers: Array) -> Array:
+    """Return a shift for rows that only a model is known of: the mean center, exact in float32."""
+    mean = np.asarray(centers, dtype=np.float64).mean(axis=0)
+    with np.errstate(over="ignore"):
+        narrow = mean.astype(np.float32).astype(np.float64)
+    return np.where(np.isfinite(narrow), narrow, mean)

@@ -1,0 +1,100 @@
+"""One output row for each input row: labels and distances. Not passes: nothing merges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import dask
+import dask.array as da
+import numpy as np
+
+from daskmeans.algorithms.lloyd import CenterSet
+from daskmeans.blocks.block import Block, make_block, not_finite
+from daskmeans.blocks.inputs import row_source
+from daskmeans.blocks.source import RowRange
+from daskmeans.kernels.distances import distances_to_centers
+from daskmeans.passes.graph import local_scheduler, thread_count
+from daskmeans.typing import Array
+
+RowFunction: TypeAlias = Callable[[Block, CenterSet, Array], None]
+
+
+def label_rows(block: Block, centers: CenterSet, labels: Array) -> None:
+    """Write the label of each row to `labels`, of shape (r,), int32."""
+    labels[:] = centers.label(block)
+
+
+def distance_rows(block: Block, centers: CenterSet, distances: Array) -> None:
+    """Write the distance of each row to each center to `distances`, of shape (r, k)."""
+    transposed = np.ascontiguousarray(centers.centers.T)
+    for part, rows, _ in block.tiles():
+        bad_row = distances_to_centers(rows, transposed, distances[part])
+        if bad_row >= 0:
+            raise not_finite(block, part.start + bad_row)
+
+
+def fill(function: RowFunction, rows: Any, centers: CenterSet, out: Array) -> None:
+    """Apply a row function to rows of this process by the local scheduler, into `out`."""
+    source = row_source(rows, n_threads=thread_count())
+    spans = [part for (part,) in source.parts if isinstance(part, RowRange)]
+
+    def one(number: int) -> None:
+        span = spans[number]
+        block = make_block(number, span.start, [span.read()], None, source.n_features)
+        function(block, centers, out[span.start : span.stop])
+
+    if len(spans) == 1:
+        one(0)
+    else:
+        tasks = [dask.delayed(one, pure=False)(number) for number in range(len(spans))]
+        dask.compute(*tasks, scheduler=local_scheduler())
+
+
+def map_lazily(
+    function: RowFunction,
+    array: da.Array,
+    centers: CenterSet,
+    dtype: np.dtype[Any],
+    n_columns: int | None = None,
+) -> da.Array:
+    """Apply a row function to each block of a dask array when the result is computed.
+
+    Parameters
+    ----------
+    function : RowFunction
+    array : dask array of shape (n, d), one block of features
+    centers : CenterSet
+    dtype : numpy dtype of the result
+    n_columns : int, optional
+        Columns of the result, of shape (n, n_columns); without it the shape is (n,).
+    """
+    shape = (0,) if n_columns is None else (0, n_columns)
+    return da.map_blocks(
+        _apply,
+        array,
+        function=function,
+        centers=centers,
+        out_dtype=dtype,
+        n_columns=n_columns,
+        drop_axis=1 if n_columns is None else None,
+        chunks=None if n_columns is None else (array.chunks[0], (n_columns,)),
+        dtype=dtype,
+        meta=np.empty(shape, dtype),
+    )
+
+
+def _apply(
+    rows: Any,
+    *,
+    function: RowFunction,
+    centers: CenterSet,
+    out_dtype: np.dtype[Any],
+    n_columns: int | None,
+    block_id: tuple[int, ...] | None = None,
+) -> Array:
+    number = block_id[0] if block_id else 0
+    block = make_block(number, 0, [rows], None, centers.centers.shape[1])
+    out = np.empty(len(block) if n_columns is None else (len(block), n_columns), out_dtype)
+    function(block, centers, out)
+    return out

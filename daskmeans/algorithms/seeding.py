@@ -1,0 +1,190 @@
+"""Initial centers: greedy k-means++ on a sample, k-means|| in a few passes, or drawn rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.cluster import kmeans_plusplus
+
+from daskmeans.algorithms.lloyd import CenterSet, LloydParameters, lloyd, lloyd_chunk
+from daskmeans.algorithms.survey import FIRST_SEEDING_DRAW, Run, Surveyed, survey
+from daskmeans.blocks.block import Block
+from daskmeans.blocks.inputs import row_source, with_weights
+from daskmeans.kernels.random_draws import exponential_keys
+from daskmeans.partials import ClusterSums, KeyedRows
+from daskmeans.passes.graph import blas_on_one_thread, run_here
+from daskmeans.passes.plan import Pass
+from daskmeans.typing import Array
+
+# Restarts among the candidates of k-means|| cost no pass over the rows.
+_REDUCTION_STARTS = 5
+
+
+def new_seed(random_state: np.random.RandomState) -> int:
+    """Draw 64 bits that key the draws of rows, without advancing the state."""
+    # scikit-learn's seeding draws from the state next, and from the same one gives the same seeds.
+    copied = np.random.RandomState()
+    copied.set_state(random_state.get_state())
+    high, low = copied.randint(0, 2**32, size=2, dtype=np.uint64)
+    return int(high) << 32 | int(low)
+
+
+def kmeans_plusplus_rows(
+    surveyed: Surveyed,
+    n_clusters: int,
+    random_state: np.random.RandomState,
+    n_local_trials: int | None = None,
+) -> Array:
+    """Seed by scikit-learn's greedy k-means++; return positions in the sample, shape (k,).
+
+    On all rows if the sample holds them all, else on the sample with its weights. Arthur and
+    Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007.
+    """
+    # Shifted as scikit-learn's KMeans does it: distances between rows far from the origin would
+    # lose their digits in float32.
+    rows = surveyed.sample.astype(
+        np.float32 if surveyed.sample.dtype == np.float32 else np.float64, order="C"
+    )
+    rows = rows - surveyed.shift.astype(rows.dtype)
+    weights = surveyed.sample_weights
+    with blas_on_one_thread():
+        _, chosen = kmeans_plusplus(
+            rows,
+            n_clusters,
+            sample_weight=None if weights is None else weights.astype(rows.dtype),
+            random_state=random_state,
+            n_local_trials=n_local_trials,
+        )
+    return np.asarray(chosen)
+
+
+def random_rows(surveyed: Surveyed, n_clusters: int, random_state: np.random.RandomState) -> Array:
+    """Draw rows of the sample without replacement, by weight; return positions, shape (k,)."""
+    weights = surveyed.sample_weights
+    if weights is None:
+        weights = np.ones(len(surveyed.sample))
+    if np.count_nonzero(weights) < n_clusters:
+        # Too few rows to draw from: those with weight, then others.
+        return np.argsort(-weights, kind="stable")[:n_clusters]
+    share = weights / weights.sum()
+    return np.asarray(
+        random_state.choice(len(surveyed.sample), size=n_clusters, replace=False, p=share)
+    )
+
+
+@dataclass(frozen=True)
+class RoundParameters:
+    """What a block has to know for a round of k-means||.
+
+    Attributes
+    ----------
+    seed, purpose : int
+        Key of the round's draws.
+    n_drawn : int
+    candidates : CenterSet
+    """
+
+    seed: int
+    purpose: int
+    n_drawn: int
+    candidates: CenterSet
+
+
+def round_chunk(block: Block, parameters: RoundParameters) -> KeyedRows:
+    """Draw distinct rows of a block with rates weight times squared distance to the candidates."""
+    _, rates = parameters.candidates.label_and_measure(block)
+    if block.weights is not None:
+        rates *= block.weights
+    keys = np.empty(len(block))
+    exponential_keys(
+        np.uint64(parameters.seed),
+        np.uint64(parameters.purpose),
+        np.uint64(block.start),
+        rates,
+        keys,
+    )
+    chosen = np.flatnonzero(np.isfinite(keys))
+    return KeyedRows.smallest(
+        parameters.n_drawn,
+        keys[chosen],
+        block.start + chosen,
+        block.rows[chosen],
+        block.row_weights()[chosen],
+        distinct=True,
+    )
+
+
+def kmeans_parallel(
+    run: Run,
+    surveyed: Surveyed,
+    n_clusters: int,
+    random_state: np.random.RandomState,
+    *,
+    oversampling_factor: float,
+    rounds: int,
+) -> Array:
+    """Seed by k-means||; return centers of shape (k, d), float64.
+
+    Bahmani, Moseley, Vattani, Kumar and Vassilvitskii, "Scalable k-means++", VLDB 2012. Each round
+    is one pass: the `oversampling_factor * n_clusters` rows with the smallest exponential clocks of
+    rate weight times squared distance are a sample without replacement of that size, and need not
+    know the total cost. A last pass weighs the candidates by the rows that they attract; greedy
+    k-means++ and Lloyd on the weighted candidates reduce them to k.
+
+    Rounds are added while there are fewer candidates than clusters and rows left that differ from
+    all of them.
+    """
+    n_drawn = max(1, round(oversampling_factor * n_clusters))
+    seed = new_seed(random_state)
+    first = surveyed.first_drawn
+    candidates = surveyed.sample[first : first + 1].astype(np.float64)
+    done = 0
+    while done < rounds or len(candidates) < n_clusters:
+        centers = CenterSet.make(candidates, surveyed.shift, run.source.dtype)
+        drawn = run(
+            Pass(
+                "kmeans-sample",
+                round_chunk,
+                RoundParameters(seed, FIRST_SEEDING_DRAW + done, n_drawn, centers),
+            )
+        )
+        if not len(drawn.rows):
+            break
+        candidates = np.concatenate((candidates, drawn.rows.astype(np.float64)))
+        done += 1
+    if len(candidates) < n_clusters:
+        # The data have fewer distinct rows than clusters: the rest are repeated.
+        repeated = np.resize(candidates, (n_clusters, candidates.shape[1]))
+        return np.ascontiguousarray(repeated)
+    if len(candidates) == n_clusters:
+        return candidates
+    weights = _attracted_weights(run, surveyed, candidates)
+    return _reduced(candidates, weights, n_clusters, random_state)
+
+
+def _attracted_weights(run: Run, surveyed: Surveyed, candidates: Array) -> Array:
+    """Return for each candidate the summed weight of the rows nearest to it."""
+    centers = CenterSet.make(candidates, surveyed.shift, run.source.dtype)
+    parameters = LloydParameters((centers,), surveyed.quantised_shift, surveyed.scale, None)
+    found: ClusterSums = run(Pass("kmeans-weigh", lloyd_chunk, parameters))
+    weights: Array = found.sums[0][:, -1] / surveyed.scale[-1]
+    return weights
+
+
+def _reduced(
+    candidates: Array, weights: Array, n_clusters: int, random_state: np.random.RandomState
+) -> Array:
+    """Cluster weighted candidates: the best of a few greedy k-means++ starts, after Lloyd."""
+    kept = weights > 0
+    if np.count_nonzero(kept) >= n_clusters:
+        candidates, weights = candidates[kept], weights[kept]
+    local = with_weights(row_source(candidates), weights)
+    run = run_here(local)
+    surveyed = survey(run, n_clusters, new_seed(random_state))
+    starts = [
+        surveyed.sample[kmeans_plusplus_rows(surveyed, n_clusters, random_state)]
+        for _ in range(_REDUCTION_STARTS)
+    ]
+    results = lloyd(run, surveyed, starts, max_iter=100, tol=1e-4)
+    return min(results, key=lambda result: result.history[-1].inertia).centers

@@ -1,0 +1,289 @@
+"""The first pass over any input: count, column ranges, the check for NaN, and a row-keyed sample.
+
+What the later passes need of the data as a whole comes from here: the shift vector, and the powers
+of two that turn rows into integers whose sums cannot overflow.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from daskmeans.blocks.block import Block, not_finite
+from daskmeans.blocks.source import RowSource
+from daskmeans.errors import RowsError
+from daskmeans.kernels.lloyd import sums_width
+from daskmeans.kernels.random_draws import exponential_keys, uniform_keys
+from daskmeans.kernels.ranges import column_ranges
+from daskmeans.partials import KeyedRows, PartialT, Ranges, Survey
+from daskmeans.passes.plan import Pass
+from daskmeans.typing import Array
+
+# Purposes of random draws: each is a stream of its own for every row.
+SAMPLE_DRAW, FIRST_SEEDING_DRAW = 0, 1
+
+SAMPLE_ROWS_A_CLUSTER = 1000
+SAMPLE_MIN_ROWS = 10_000
+SAMPLE_BYTES = 256 << 20
+
+# A quantised number stays below 2**50 (rounding by addition holds to 2**51), a sum below 2**61.
+_NUMBER_BITS, _SUM_BITS = 50, 61
+
+
+class Run(Protocol):
+    """Whatever runs passes over a row source."""
+
+    source: RowSource
+
+    def __call__(self, step: Pass[PartialT]) -> PartialT: ...
+
+
+@dataclass(frozen=True)
+class SurveyParameters:
+    """What a block has to know for the survey.
+
+    Attributes
+    ----------
+    seed : int
+        64 bits that key the sample.
+    sample_rows : int
+    key_limit : int
+        Rows whose key is above it are not kept: far more than `sample_rows` are expected below.
+    keep_rows : bool
+        Bring the sample's rows along. Rows in this process are looked up instead.
+    feature_names : tuple of str, or None
+    """
+
+    seed: int
+    sample_rows: int
+    key_limit: int
+    keep_rows: bool
+    feature_names: tuple[str, ...] | None
+
+
+def survey_chunk(block: Block, parameters: SurveyParameters) -> Survey:
+    """Survey one block."""
+    r, d = block.rows.shape
+    low, high = np.full(d, np.inf), np.full(d, -np.inf)
+    for part, rows, _ in block.tiles():
+        tile_low, tile_high, bad_row = column_ranges(rows)
+        if bad_row >= 0:
+            raise not_finite(block, part.start + bad_row, parameters.feature_names)
+        low, high = np.minimum(low, tile_low), np.maximum(high, tile_high)
+    largest = float(block.row_weights().max(initial=0.0))
+    ranges = Ranges(r, low, high, largest, ((block.number, r),))
+    return Survey(ranges, _sample_of(block, parameters))
+
+
+def _sample_of(block: Block, parameters: SurveyParameters) -> KeyedRows:
+    r = len(block)
+    seed, purpose, start = (
+        np.uint64(value) for value in (parameters.seed, SAMPLE_DRAW, block.start)
+    )
+    weights = block.row_weights()
+    keys: Array
+    if block.weights is None:
+        keys = np.empty(r, np.uint64)
+        uniform_keys(seed, purpose, start, keys)
+        chosen = np.flatnonzero(keys <= np.uint64(parameters.key_limit))
+    else:
+        keys = np.empty(r)
+        exponential_keys(seed, purpose, start, weights, keys)
+        chosen = np.arange(r)
+    return KeyedRows.smallest(
+        parameters.sample_rows + 1,
+        keys[chosen],
+        block.start + chosen,
+        block.rows[chosen] if parameters.keep_rows else block.rows[chosen, :0],
+        weights[chosen],
+    )
+
+
+def counting_chunk(block: Block, parameters: None) -> Ranges:
+    """Count the rows of one block."""
+    empty = np.empty(0)
+    return Ranges(len(block), empty, empty, 0.0, ((block.number, len(block)),))
+
+
+def block_sizes(run: Run) -> tuple[int, ...]:
+    """Return the rows of each block by a pass that only counts; for inputs of unknown sizes."""
+    counted = run(Pass("kmeans-count", counting_chunk, None))
+    return tuple(size for _, size in counted.block_sizes)
+
+
+@dataclass(frozen=True)
+class Surveyed:
+    """The data as a whole.
+
+    Attributes
+    ----------
+    n_rows, n_features : int
+    shift : ndarray of shape (d,), float64
+        Close to the mean, exact in float32: subtracted from rows before they are multiplied or
+        summed. From the sample, so that no chunking shows in it.
+    quantised_shift, scale : ndarrays of shape (s,), float64
+        Shift and powers of two of quantised rows, see `kernels.vector.add_rows`.
+    unweighted_scale : ndarray of shape (s,), float64
+        The same for weight 1 everywhere.
+    sample : ndarray of shape (m, d)
+        Rows in the order of their numbers: all of them if they are few.
+    sample_numbers : ndarray of shape (m,), int64
+    sample_weights : ndarray of shape (m,), float64, or None
+        What each row of the sample stands for; None without sample weights.
+    first_drawn : int
+        Position in the sample of the row drawn first.
+    weighted : bool
+    """
+
+    n_rows: int
+    n_features: int
+    shift: Array
+    quantised_shift: Array
+    scale: Array
+    unweighted_scale: Array
+    sample: Array
+    sample_numbers: Array
+    sample_weights: Array | None
+    first_drawn: int
+    weighted: bool
+
+
+def sample_size(n_clusters: int, n_features: int, itemsize: int) -> int:
+    """Return how many rows a sample for seeding holds: about 1,000 a cluster within 256 MB."""
+    affordable = SAMPLE_BYTES // max(1, n_features * itemsize)
+    wanted = max(SAMPLE_MIN_ROWS, SAMPLE_ROWS_A_CLUSTER * n_clusters)
+    return max(min(wanted, affordable), 2 * n_clusters)
+
+
+def survey(run: Run, n_clusters: int, seed: int) -> Surveyed:
+    """Make the first pass over the rows.
+
+    Raises
+    ------
+    ValueError
+        If a row is not finite, there are fewer rows than clusters or no positive weight, or the
+        values are too large or too small for squared distances.
+    """
+    source = run.source
+    m = sample_size(n_clusters, source.n_features, source.dtype.itemsize)
+    limit = _key_limit(m, source.n_rows)
+    parameters = SurveyParameters(seed, m, limit, not source.in_memory, source.feature_names)
+    found = run(Pass("kmeans-survey", survey_chunk, parameters))
+    if len(found.sample.keys) < min(m + 1, source.n_rows):
+        # Out of luck, about once in 10**15 fits: keep every row's key.
+        everything = replace(parameters, key_limit=2**64 - 1)
+        found = run(Pass("kmeans-survey", survey_chunk, everything))
+    return _understood(found, m, source)
+
+
+def _key_limit(m: int, n_rows: int) -> int:
+    """Key below which at least m + 1 of n_rows uniform keys lie, but for 8 standard deviations."""
+    if n_rows <= m + 1:
+        return 2**64 - 1
+    expected = m + 1 + 8 * np.sqrt(m + 1) + 64
+    return min(2**64 - 1, int(expected / n_rows * 2.0**64))
+
+
+def _understood(found: Survey, m: int, source: RowSource) -> Surveyed:
+    ranges, drawn = found.ranges, found.sample
+    d, weighted, names = len(ranges.low), source.weights is not None, source.feature_names
+    if weighted and ranges.max_weight == 0:
+        raise RowsError("All values of sample_weight are zero: at least one must be positive.")
+    sample_weights = _stands_for(drawn, m, ranges.n_rows) if weighted else None
+    order = np.argsort(drawn.row_numbers[:m], kind="stable")
+    numbers = drawn.row_numbers[:m][order]
+    if not source.in_memory:
+        sample = drawn.rows[:m][order]
+    elif len(numbers) == ranges.n_rows:
+        sample = source.whole_array()
+    else:
+        sample = source.whole_array()[numbers]
+    # A float32 shift is exact in every working dtype, so float32 and float64 rows that hold the
+    # same numbers are shifted alike.
+    mean = np.array([column.astype(np.float64).mean() for column in sample.T])
+    with np.errstate(over="ignore"):
+        narrow = mean.astype(np.float32).astype(np.float64)
+    shift = np.where(np.isfinite(narrow), narrow, mean)
+    reach = np.maximum(np.abs(ranges.low - shift), np.abs(ranges.high - shift))
+    _check_reach(reach, names)
+    scale = _scale(reach, ranges.n_rows, ranges.max_weight)
+    _check_resolution(scale[:d], sample[np.argsort(order)[:SAMPLE_MIN_ROWS]], names)
+    quantised_shift = np.zeros(len(scale))
+    quantised_shift[:d] = shift
+    return Surveyed(
+        n_rows=ranges.n_rows,
+        n_features=d,
+        shift=shift,
+        quantised_shift=quantised_shift,
+        scale=scale,
+        unweighted_scale=_scale(reach, ranges.n_rows, 1.0),
+        sample=sample,
+        sample_numbers=numbers,
+        sample_weights=None if sample_weights is None else sample_weights[order],
+        first_drawn=int(np.argmin(order)),
+        weighted=weighted,
+    )
+
+
+def _stands_for(drawn: KeyedRows, m: int, n_rows: int) -> Array:
+    """Return the weight that each row of a weighted sample stands for.
+
+    With exponential clocks of rate w and the next clock t beyond the sample, a row is in the
+    sample with probability 1 - exp(-w t), and stands for w over that (Horvitz and Thompson 1952).
+    """
+    weights = drawn.weights[:m]
+    if n_rows <= m or not np.isfinite(drawn.keys[m]):
+        return weights
+    inclusion = -np.expm1(-weights * drawn.keys[m])
+    return np.divide(weights, inclusion, out=np.zeros_like(weights), where=inclusion > 0)
+
+
+def _column(names: tuple[str, ...] | None, j: int) -> str:
+    return f"column {j}" + (f" ({names[j]!r})" if names is not None else "")
+
+
+def _check_reach(reach: Array, names: tuple[str, ...] | None) -> None:
+    j = int(np.argmax(reach))
+    if not reach[j] < 1e150:
+        raise RowsError(
+            f"X holds values as far as {reach[j]:.3g} from the mean of {_column(names, j)}: "
+            "squared distances overflow. Rescale the column, or drop its fill values."
+        )
+    if 0 < reach[j] < 1e-150:
+        raise RowsError(
+            f"No value of X is farther than {reach[j]:.3g} from the mean of its column: squared "
+            "distances underflow. Rescale the data."
+        )
+
+
+def _scale(reach: Array, n_rows: int, max_weight: float) -> Array:
+    """Return the powers of two that quantise features, squared norm and weight."""
+    d = len(reach)
+    bits = min(_NUMBER_BITS, _SUM_BITS - int(np.ceil(np.log2(max(n_rows, 1)))))
+    largest = np.zeros(sums_width(d))
+    largest[:d] = reach * max_weight
+    largest[-2] = (reach**2).sum() * max_weight
+    largest[-1] = max_weight
+    _, exponents = np.frexp(largest)  # largest < 2**exponent
+    scale = np.exp2(np.minimum(bits - exponents, 1000).astype(np.float64))
+    scale[d:-2] = 0.0
+    return scale
+
+
+def _check_resolution(scale: Array, sample: Array, names: tuple[str, ...] | None) -> None:
+    """Warn where a column's range is so wide that its usual values are rounded coarsely."""
+    quartiles = np.percentile(sample.astype(np.float64), [25, 75], axis=0)
+    spread = quartiles[1] - quartiles[0]
+    coarse = np.flatnonzero((spread > 0) & (1 / scale > 1e-6 * spread))
+    if coarse.size:
+        j = int(coarse[0])
+        warnings.warn(
+            f"{_column(names, j)} of X holds extreme values: its usual spread is {spread[j]:.3g}, "
+            f"and centers are exact to {1 / scale[j]:.3g} only. Are these fill values? "
+            "Drop or clip them.",
+            RuntimeWarning,
+            stacklevel=2,
+        )

@@ -1,0 +1,1 @@
+"""scikit-learn's contract over the algorithms, thin."""

@@ -1,0 +1,351 @@
+"""KMeans: scikit-learn's estimator, on rows of any size."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import dask.array as da
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    ClusterMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from daskmeans.algorithms.kmeans import Seeding, fit, measure, model_shift
+from daskmeans.algorithms.lloyd import CenterSet, IterationRecord
+from daskmeans.algorithms.rowwise import distance_rows, fill, label_rows, map_lazily
+from daskmeans.blocks.inputs import ArrayLike, as_dask_array, is_lazy
+from daskmeans.estimators.rows import (
+    check_enough_rows,
+    check_initial_centers,
+    check_rows,
+    open_rows,
+)
+from daskmeans.passes.events import Event, IterationEnded, observing
+from daskmeans.typing import Array
+
+
+class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
+    """K-means clustering of rows in memory, in a store, or in a dask collection.
+
+    Exact Lloyd iterations with scikit-learn's semantics. Rows are read block by block and are never
+    gathered; the answer is the same to the bit for any chunking, scheduler and number of workers.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        Number of clusters.
+    init : {"k-means++", "k-means||", "random"}, array-like of shape (n_clusters, n_features) or \
+            callable, default="k-means++"
+        Initial centers:
+
+        - "k-means++": scikit-learn's greedy k-means++, on all rows if they are few (at most 10,000,
+          or 1,000 a cluster, within 256 MB), else on a random sample of so many.
+        - "k-means||": candidates drawn in `init_rounds` passes over all rows, reduced to centers by
+          weighted k-means. Finds small clusters that a sample may miss.
+        - "random": rows drawn at random.
+        - an array of centers, of any accepted kind.
+        - a function called with (X, n_clusters, random_state=...) that returns an array.
+    n_init : "auto" or int, default="auto"
+        Number of restarts with different seeds; the one with the lowest inertia is kept. All
+        restarts share each pass over the rows. "auto" is 10 for "random" and functions, else 1.
+    max_iter : int, default=300
+        Largest number of iterations.
+    tol : float, default=1e-4
+        Iterations stop once the sum of squared center shifts is at most `tol` times the mean of the
+        features' variances.
+    verbose : int, default=0
+        Print a line after each iteration.
+    random_state : int, RandomState instance or None, default=None
+        Determines seeding. An int gives the same result each time.
+    algorithm : {"lloyd", "elkan"}, default="lloyd"
+        scikit-learn's names, accepted for code that passes them. They give one and the same answer
+        and run the same engine.
+    oversampling_factor : float, default=2.0
+        For "k-means||": candidates drawn in a round, in units of `n_clusters`.
+    init_rounds : int, default=5
+        For "k-means||": rounds, each one pass over the rows. More are made while there are fewer
+        than `n_clusters` distinct candidates.
+
+    Attributes
+    ----------
+    cluster_centers_ : ndarray of shape (n_clusters, n_features), float64
+        Centers. float64 for float32 rows too: rounding them would move rows far from the origin to
+        other clusters, and labels would not match the centers.
+    labels_ : ndarray or dask array of shape (n_samples,), int32
+        Label of each row: NumPy for rows in memory and memory maps, else a lazy dask array with the
+        rows' chunks, which is computed when it is used. Lazy labels are left out of a pickle.
+    inertia_ : float
+        Weighted sum of squared distances of rows to their centers, exact to the last bit.
+    n_iter_ : int
+        Number of iterations run.
+    history_ : list of IterationRecord
+        For each iteration the inertia, center shift, seconds, and relocated clusters.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Only for a DataFrame whose column names are text.
+
+    See Also
+    --------
+    k_means : The same as a function.
+
+    Notes
+    -----
+    Lloyd, "Least squares quantization in PCM", 1982. Labels are decided as by float64 differences
+    (ties to the lowest center), sums are exact integers of quantised rows; the error of a center
+    is about 2**-(62 - log2 n) of the column's range.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> import numpy as np
+    >>> from daskmeans import KMeans
+    >>> X = da.from_array(np.array([[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]]), chunks=2)
+    >>> kmeans = KMeans(n_clusters=2, random_state=0).fit(X)
+    >>> kmeans.cluster_centers_
+    array([[10.,  2.],
+           [ 1.,  2.]])
+    >>> kmeans.labels_.compute()
+    array([1, 1, 1, 0, 0, 0], dtype=int32)
+    >>> kmeans.predict([[0, 0], [12, 3]])
+    array([1, 0], dtype=int32)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "init": [StrOptions({"k-means++", "k-means||", "random"}), callable, "array-like"],
+        "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+        "algorithm": [StrOptions({"lloyd", "elkan"})],
+        "oversampling_factor": [Interval(Real, 0, None, closed="neither")],
+        "init_rounds": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    cluster_centers_: Array
+    labels_: Any
+    inertia_: float
+    n_iter_: int
+    history_: list[IterationRecord]
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        init: str | ArrayLike | Callable[..., ArrayLike] = "k-means++",
+        n_init: str | int = "auto",
+        max_iter: int = 300,
+        tol: float = 1e-4,
+        verbose: int = 0,
+        random_state: int | np.random.RandomState | None = None,
+        algorithm: str = "lloyd",
+        oversampling_factor: float = 2.0,
+        init_rounds: int = 5,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.init = init
+        self.n_init = n_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.verbose = verbose
+        self.random_state = random_state
+        self.algorithm = algorithm
+        self.oversampling_factor = oversampling_factor
+        self.init_rounds = init_rounds
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None) -> KMeans:
+        """Compute the clustering.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            NumPy array, memory map, dask array (any chunks, unknown sizes included), zarr.Array,
+            h5py.Dataset, pandas or dask DataFrame, or xarray.DataArray with two dimensions.
+        y : None
+            Ignored, here for scikit-learn's interface.
+        sample_weight : array-like or dask array of shape (n_samples,), default=None
+            Non-negative weights. Weight 2 counts as the row given twice. None means 1 each.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For rows that k-means cannot take: NaN, infinity, text, complex numbers, wrong shapes,
+            fewer rows than clusters; for weights that are negative or not one a row.
+        """
+        run = open_rows(self, X, sample_weight, reset=True)
+        check_enough_rows(run.source, self.n_clusters)
+        seeding = self._seeding(X)
+        with observing(self._print_iteration):
+            fitted = fit(
+                run,
+                self.n_clusters,
+                seeding,
+                max_iter=self.max_iter,
+                tol=self.tol,
+                random_state=check_random_state(self.random_state),
+                keep_labels=not is_lazy(X),
+            )
+        if self.verbose:
+            print(f"Converged after {fitted.n_iter} iterations: {fitted.reason}.")
+        self.cluster_centers_ = fitted.centers
+        self.inertia_ = fitted.inertia
+        self.n_iter_ = fitted.n_iter
+        self.history_ = fitted.history
+        self.labels_ = fitted.labels
+        if self.labels_ is None:
+            # Sizes that were unknown have been counted meanwhile.
+            self.labels_ = self._lazy_labels(X)
+            self.labels_._chunks = (run.source.known_sizes,)
+        return self
+
+    def _seeding(self, X: ArrayLike) -> Seeding:
+        init: Any = self.init
+        n_init = self.n_init
+        if callable(init):
+            init = self._from_callable(init, X)
+        elif not isinstance(init, str):
+            init = check_initial_centers(init, self.n_clusters, self.n_features_in_)
+            if n_init not in ("auto", 1):
+                warnings.warn(
+                    "Explicit initial center position passed: performing only one init in "
+                    f"{type(self).__name__} instead of n_init={n_init}.",
+                    RuntimeWarning,
+                    stacklevel=4,
+                )
+            n_init = 1
+        if n_init == "auto":
+            n_init = 10 if callable(init) or (isinstance(init, str) and init == "random") else 1
+        return Seeding(init, int(n_init), self.oversampling_factor, self.init_rounds)
+
+    def _from_callable(
+        self, function: Callable[..., ArrayLike], X: ArrayLike
+    ) -> Callable[[int, np.random.RandomState], Array]:
+        def seed(n_clusters: int, random_state: np.random.RandomState) -> Array:
+            centers = function(X, n_clusters, random_state=random_state)
+            return check_initial_centers(centers, n_clusters, self.n_features_in_)
+
+        return seed
+
+    def _print_iteration(self, event: Event) -> None:
+        if self.verbose and isinstance(event, IterationEnded):
+            print(
+                f"Iteration {event.iteration}, inertia {event.inertia}, "
+                f"center shift {event.center_shift}."
+            )
+
+    def fit_predict(
+        self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None
+    ) -> Any:
+        """Compute the clustering and return `labels_`; see `fit`."""
+        return self.fit(X, sample_weight=sample_weight).labels_
+
+    def fit_transform(
+        self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None
+    ) -> Any:
+        """Compute the clustering and return the distances of X to the centers; see `transform`."""
+        return self.fit(X, sample_weight=sample_weight).transform(X)
+
+    def predict(self, X: ArrayLike) -> Any:
+        """Return the label of the nearest center for each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            As in `fit`.
+
+        Returns
+        -------
+        labels : ndarray or dask array of shape (n_samples,), int32
+            Lazy for rows that are lazy or in a store: nothing is read until it is computed.
+
+        Raises
+        ------
+        ValueError
+            If X has NaN, infinity, or another number of features than the fit; for lazy rows, NaN
+            is found when the result is computed.
+        """
+        check_is_fitted(self)
+        rows = check_rows(self, X, reset=False)
+        if is_lazy(X):
+            return self._lazy_labels(X)
+        labels = np.empty(len(rows), np.int32)
+        fill(label_rows, rows, self._center_set(rows.dtype), labels)
+        return labels
+
+    def transform(self, X: ArrayLike) -> Any:
+        """Return the Euclidean distance of each row to each center.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            As in `fit`.
+
+        Returns
+        -------
+        distances : ndarray or dask array of shape (n_samples, n_clusters)
+            float32 for float32 rows, else float64. Lazy as in `predict`.
+        """
+        check_is_fitted(self)
+        rows = check_rows(self, X, reset=False)
+        n_clusters = len(self.cluster_centers_)
+        if is_lazy(X):
+            array = as_dask_array(X)
+            centers, dtype = self._center_set(array.dtype), _distance_dtype(array.dtype)
+            return map_lazily(distance_rows, array, centers, dtype, n_clusters)
+        distances = np.empty((len(rows), n_clusters), _distance_dtype(rows.dtype))
+        fill(distance_rows, rows, self._center_set(rows.dtype), distances)
+        return distances
+
+    def score(self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None) -> float:
+        """Return the negated inertia of X for these centers. Reads all rows.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+        """
+        check_is_fitted(self)
+        run = open_rows(self, X, sample_weight, reset=False)
+        centers = self.cluster_centers_
+        costs = measure(run, model_shift(centers), [centers], keep_labels=False)
+        return -costs.inertias()[0]
+
+    def _center_set(self, dtype: np.dtype[Any]) -> CenterSet:
+        centers = np.asarray(self.cluster_centers_, dtype=np.float64)
+        return CenterSet.make(centers, model_shift(centers), dtype)
+
+    def _lazy_labels(self, X: ArrayLike) -> da.Array:
+        array = as_dask_array(X)
+        centers = self._center_set(array.dtype)
+        return map_lazily(label_rows, array, centers, np.dtype(np.int32))
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.cluster_centers_)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()
+        if isinstance(state.get("labels_"), da.Array):
+            # They hold the graph of the rows, and with it rows that are in memory.
+            state = {name: value for name, value in state.items() if name != "labels_"}
+        return state
+
+
+def _distance_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return np.dtype(np.float32 if dtype == np.float32 else np.float64)
