@@ -160,7 +160,7 @@ class ClusterSums:
     Attributes
     ----------
     sums : tuple of ndarrays of shape (k, s), int64
-        Features, padding, sum of squares, weight: see `kernels.vector.add_rows`.
+        Features, padding, sum of squares, weight: see `kernels.quantised_sums.add_rows`.
     """
 
     sums: tuple[Array, ...]

@@ -19,6 +19,7 @@ from daskmeans.algorithms.lloyd import (
     lloyd,
 )
 from daskmeans.algorithms.seeding import (
+    distinct_rows,
     kmeans_parallel,
     kmeans_plusplus_rows,
     new_seed,
@@ -99,8 +100,9 @@ def fit(
         Return the labels; they are gathered in this process.
     """
     surveyed = survey(run, n_clusters, new_seed(random_state))
+    seeded_from = distinct_rows(surveyed, n_clusters)
     starts = [
-        initial_centers(run, surveyed, n_clusters, seeding, random_state)
+        initial_centers(run, seeded_from, n_clusters, seeding, random_state)
         for _ in range(seeding.n_init)
     ]
     results = lloyd(run, surveyed, starts, max_iter=max_iter, tol=tol)

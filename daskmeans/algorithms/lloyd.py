@@ -82,7 +82,7 @@ class LloydParameters:
     ----------
     center_sets : tuple of CenterSet
     shift, scale : ndarrays of shape (s,), float64
-        See `kernels.vector.add_rows`.
+        See `kernels.quantised_sums.add_rows`.
     unweighted_scale : ndarray of shape (s,), float64, or None
         If given, sums of all rows without their weights are appended to the result.
     """

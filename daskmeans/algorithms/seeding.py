@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.cluster import kmeans_plusplus
 
 from daskmeans.algorithms.lloyd import CenterSet, LloydParameters, lloyd, lloyd_chunk
-from daskmeans.algorithms.survey import FIRST_SEEDING_DRAW, Run, Surveyed, survey
+from daskmeans.algorithms.survey import (
+    FIRST_SEEDING_DRAW,
+    SAMPLE_MIN_ROWS,
+    Run,
+    Surveyed,
+    survey,
+)
 from daskmeans.blocks.block import Block
 from daskmeans.blocks.inputs import row_source, with_weights
 from daskmeans.kernels.random_draws import exponential_keys
@@ -28,6 +34,46 @@ def new_seed(random_state: np.random.RandomState) -> int:
     copied.set_state(random_state.get_state())
     high, low = copied.randint(0, 2**32, size=2, dtype=np.uint64)
     return int(high) << 32 | int(low)
+
+
+def distinct_rows(surveyed: Surveyed, n_clusters: int) -> Surveyed:
+    """Return few rows as distinct rows with weights, in an order that their values determine.
+
+    So the seeds of a small data set depend neither on the order of its rows nor on whether a row is
+    given twice or has weight 2. Anything else is returned as it is: a sample of many rows, and rows
+    of which fewer than `n_clusters` differ.
+    """
+    if surveyed.n_rows > min(SAMPLE_MIN_ROWS, len(surveyed.sample)):
+        return surveyed
+    weights = surveyed.sample_weights
+    if weights is None:
+        weights = np.ones(surveyed.n_rows)
+    hashes = _row_hashes(surveyed.sample)
+    _, first, group = np.unique(hashes, return_index=True, return_inverse=True)
+    if not np.array_equal(surveyed.sample[first][group], surveyed.sample):
+        return surveyed  # two different rows share a hash
+    totals = np.bincount(group, weights)
+    kept = np.flatnonzero(totals > 0)
+    if len(kept) < n_clusters:
+        return surveyed
+    first = first[kept]
+    return replace(
+        surveyed,
+        sample=surveyed.sample[first],
+        sample_numbers=surveyed.sample_numbers[first],
+        sample_weights=totals[kept],
+        first_drawn=int(np.argmax(group[surveyed.first_drawn] == kept)),
+    )
+
+
+def _row_hashes(rows: Array) -> Array:
+    """Return 64 bits a row that depend on its values alone, -0.0 counting as 0.0."""
+    hashes = np.zeros(len(rows), np.uint64)
+    for column in rows.T:
+        hashes ^= (column.astype(np.float64) + 0.0).view(np.uint64)
+        hashes *= np.uint64(0x9E3779B97F4A7C15)
+        hashes ^= hashes >> np.uint64(29)
+    return hashes
 
 
 def kmeans_plusplus_rows(

@@ -29,6 +29,9 @@ SAMPLE_ROWS_A_CLUSTER = 1000
 SAMPLE_MIN_ROWS = 10_000
 SAMPLE_BYTES = 256 << 20
 
+# Rows of the sample that tell the usual spread of a column.
+_SPREAD_ROWS = 1000
+
 # A quantised number stays below 2**50 (rounding by addition holds to 2**51), a sum below 2**61.
 _NUMBER_BITS, _SUM_BITS = 50, 61
 
@@ -125,7 +128,7 @@ class Surveyed:
         Close to the mean, exact in float32: subtracted from rows before they are multiplied or
         summed. From the sample, so that no chunking shows in it.
     quantised_shift, scale : ndarrays of shape (s,), float64
-        Shift and powers of two of quantised rows, see `kernels.vector.add_rows`.
+        Shift and powers of two of quantised rows, see `kernels.quantised_sums.add_rows`.
     unweighted_scale : ndarray of shape (s,), float64
         The same for weight 1 everywhere.
     sample : ndarray of shape (m, d)
@@ -203,14 +206,14 @@ def _understood(found: Survey, m: int, source: RowSource) -> Surveyed:
         sample = source.whole_array()[numbers]
     # A float32 shift is exact in every working dtype, so float32 and float64 rows that hold the
     # same numbers are shifted alike.
-    mean = np.array([column.astype(np.float64).mean() for column in sample.T])
+    mean = _mean(sample)
     with np.errstate(over="ignore"):
         narrow = mean.astype(np.float32).astype(np.float64)
     shift = np.where(np.isfinite(narrow), narrow, mean)
     reach = np.maximum(np.abs(ranges.low - shift), np.abs(ranges.high - shift))
     _check_reach(reach, names)
     scale = _scale(reach, ranges.n_rows, ranges.max_weight)
-    _check_resolution(scale[:d], sample[np.argsort(order)[:SAMPLE_MIN_ROWS]], names)
+    _check_resolution(scale[:d], sample[np.argsort(order)[:_SPREAD_ROWS]], names)
     quantised_shift = np.zeros(len(scale))
     quantised_shift[:d] = shift
     return Surveyed(
@@ -226,6 +229,13 @@ def _understood(found: Survey, m: int, source: RowSource) -> Surveyed:
         first_drawn=int(np.argmin(order)),
         weighted=weighted,
     )
+
+
+def _mean(sample: Array) -> Array:
+    """Return the column means, summed in float64 and in an order that no dtype changes."""
+    parts = (sample[i : i + 4096].astype(np.float64) for i in range(0, len(sample), 4096))
+    total: Array = np.sum([part.sum(axis=0) for part in parts], axis=0)
+    return total / len(sample)
 
 
 def _stands_for(drawn: KeyedRows, m: int, n_rows: int) -> Array:

@@ -12,12 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from daskmeans.kernels.compile import inlined, kernel
-from daskmeans.kernels.vector import (
-    TILE_CENTERS,
-    nearest_in_strip,
-    strip_rows,
-    transpose_strip,
-)
+from daskmeans.kernels.strip import nearest_in_strip, transpose_strip
+from daskmeans.kernels.vector import TILE_CENTERS, strip_rows
 from daskmeans.typing import Array
 
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from daskmeans.kernels.assign import PackedCenters, label_strip
 from daskmeans.kernels.compile import kernel
-from daskmeans.kernels.vector import SUM_LANES, add_rows, strip_rows
+from daskmeans.kernels.quantised_sums import SUM_LANES, add_rows
+from daskmeans.kernels.vector import strip_rows
 from daskmeans.typing import Array
 
 # What a kernel that may have to stop returns beside its result.
@@ -56,7 +57,7 @@ def lloyd_block(
         One weight stands for all rows.
     packed : PackedCenters for the dtype of rows
     shift, scale : ndarrays of shape (sums_width(d),), float64
-        A row x of weight w adds rint(w (x - shift) scale); see `vector.add_rows`.
+        A row x of weight w adds rint(w (x - shift) scale); see `quantised_sums.add_rows`.
     sums : ndarray of shape (k, sums_width(d)), int64; added to
 
     Returns

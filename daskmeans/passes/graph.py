@@ -115,6 +115,14 @@ class Runner:
         self.source = source
         if self._client is not None and source.in_memory:
             self.source = _on_cluster(self._client, source)
+        self._starts = self.source.starts
+        # One block in memory needs no scheduler, and small fits no millisecond of it a pass.
+        self._direct = (
+            self.source.in_memory
+            and self.source.n_blocks == 1
+            and not self.source.graph
+            and self._scheduler in (dask.get, dask.threaded.get)
+        )
         self._token = uuid.uuid4().hex
         self._numbers = count()
         self._users = Counter(
@@ -126,9 +134,13 @@ class Runner:
         n_blocks = self.source.n_blocks
         tell(PassStarted(step.name, n_blocks))
         started = time.perf_counter()
-        graph, key = self.graph(step)
-        with nullcontext() if self._client is not None else blas_on_one_thread():
-            result: PartialT = self._scheduler(graph, key)
+        result: PartialT
+        if self._direct:
+            result = self._task(step, 0)(self._weights(0), *self.source.parts[0])
+        else:
+            graph, key = self.graph(step)
+            with nullcontext() if self._client is not None else blas_on_one_thread():
+                result = self._scheduler(graph, key)
         tell(PassEnded(step.name, n_blocks, time.perf_counter() - started))
         return result
 
@@ -138,13 +150,10 @@ class Runner:
         token = f"{self._token}-{next(self._numbers)}"
         graph: dict[TaskKey, Any] = dict(source.graph)
         below: list[TaskKey] = []
-        for number, (start, parts) in enumerate(zip(source.starts, source.parts, strict=True)):
-            weights = source.weights[number] if source.weights is not None else None
-            call = BlockTask(step.chunk, step.parameters, number, start, source.n_features)
+        for number, parts in enumerate(source.parts):
+            arguments = [_argument(part) for part in (self._weights(number), *parts)]
             key: TaskKey = (f"{step.name}-{token}", number)
-            graph[key] = self._fused(
-                Task(key, call, _argument(weights), *(_argument(part) for part in parts)), parts
-            )
+            graph[key] = self._fused(Task(key, self._task(step, number), *arguments), parts)
             below.append(key)
         for level, nodes in enumerate(merge_tree(len(below))):
             keys: list[TaskKey] = []
@@ -154,6 +163,14 @@ class Runner:
                 keys.append(key)
             below = keys
         return graph, below[0]
+
+    def _weights(self, number: int) -> Part | None:
+        return None if self.source.weights is None else self.source.weights[number]
+
+    def _task(self, step: Pass[PartialT], number: int) -> BlockTask[PartialT]:
+        source = self.source
+        start = self._starts[number]
+        return BlockTask(step.chunk, step.parameters, number, start, source.n_features)
 
     def _fused(self, task: Task, parts: tuple[Part, ...]) -> GraphNode:
         """Join a block's own reading task to its computing task where nothing else uses it."""

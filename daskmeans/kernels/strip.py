@@ -1,0 +1,186 @@
+"""A strip of rows: transpose it, and find the nearest center of each of its rows.
+
+A *strip* is `strip_rows(dtype)` consecutive rows. Its transposed copy holds features down and rows
+along, so that one vector register holds one feature of `lanes(dtype)` rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from daskmeans.kernels.vector import (
+    I32,
+    I64,
+    TILE_CENTERS,
+    VECTOR_BYTES,
+    VECTORS,
+    Emitter,
+    data_pointer,
+    int64,
+)
+
+
+@intrinsic
+def transpose_strip(
+    typingctx: Any,
+    rows: Any,  # IN   (r, d) float32 or float64, C order
+    start: Any,  # IN   first row of the strip; rows past the last one repeat the last one
+    shift: Any,  # IN   (dp,) dtype of rows, dp = d rounded up to a multiple of 4
+    strip: Any,  # OUT  (dp * strip_rows,) dtype of rows, as (dp, strip_rows)
+) -> tuple[Any, Callable[..., Any]]:
+    """Write `(rows[start:start + strip_rows] - shift).T` to `strip`."""
+    # Four features at a time: quads of rows i, i + 4, i + 8, ... are joined to one register, and
+    # two rounds of shuffles inside quads leave one feature of consecutive rows in each register.
+    # Reading rows along and writing columns one number at a time costs 3 cycles a number, as much
+    # as scoring it against 50 centers; whole squares of lanes x lanes waste most of it for d < 8.
+    signature = types.void(rows, types.intp, shift, strip)
+    n = VECTOR_BYTES // (rows.dtype.bitwidth // 8)
+
+    def codegen(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> Any:
+        scalar = context.get_value_type(sig.args[0].dtype)
+        e, quad = Emitter(b, scalar, n), Emitter(b, scalar, 4)
+        array = context.make_array(sig.args[0])(context, b, args[0])
+        n_rows = b.extract_value(array.shape, 0)
+        n_features = b.extract_value(array.shape, 1)
+        shift_data = data_pointer(context, b, sig.args[2], args[2])
+        strip_data = data_pointer(context, b, sig.args[3], args[3])
+        last_row = b.sub(n_rows, int64(1))
+        n_quads = b.sdiv(b.add(n_features, int64(3)), int64(4))
+        offsets = []
+        for i in range(VECTORS * n):
+            row = b.add(args[1], int64(i))
+            row = b.select(b.icmp_signed("<", row, last_row), row, last_row)
+            offsets.append(b.mul(row, n_features))
+        with cgutils.for_range(b, n_quads) as quads:
+            first = b.mul(quads.index, int64(4))
+            mask = quad.lanes_below(b.sub(n_features, first))
+            for v in range(VECTORS):
+                block = []
+                for i in range(4):
+                    parts = [
+                        quad.load_masked(array.data, b.add(offsets[v * n + j], first), mask)
+                        for j in range(i, n, 4)
+                    ]
+                    while len(parts) > 1:
+                        width = 2 * parts[0].type.count
+                        parts = [
+                            e.shuffle(parts[j], parts[j + 1], list(range(width)))
+                            for j in range(0, len(parts), 2)
+                        ]
+                    block.append(parts[0])
+                for distance in (1, 2):
+                    for i in range(4):
+                        if not i & distance:
+                            low, high = block[i], block[i + distance]
+                            block[i] = e.shuffle(
+                                low,
+                                high,
+                                [n + j - distance if j & distance else j for j in range(n)],
+                            )
+                            block[i + distance] = e.shuffle(
+                                low,
+                                high,
+                                [n + j if j & distance else j + distance for j in range(n)],
+                            )
+                for i, column in enumerate(block):
+                    feature = b.add(first, int64(i))
+                    moved = e.splat(b.load(b.gep(shift_data, [feature])))
+                    position = b.add(b.mul(feature, int64(VECTORS * n)), int64(v * n))
+                    e.store(b.fsub(column, moved), strip_data, position)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
+def nearest_in_strip(
+    typingctx: Any,
+    strip: Any,  # IN   (dp * strip_rows,) transposed strip
+    packed: Any,  # IN   (g * (d + 1) * TILE_CENTERS,) dtype of strip, see `pack_centers`
+    n_features: Any,  # IN   d
+    n_tiles: Any,  # IN   g, tiles of TILE_CENTERS centers
+    bound: Any,  # IN   (3,) dtype of strip; the rounding bound is b[0] + b[1] |y| + b[2] |y|^2
+    labels: Any,  # OUT  (>= strip_rows,) int32, the first strip_rows are written
+) -> tuple[Any, Callable[..., Any]]:
+    """Label each row of a strip; return a bit per row whose label rounding may have decided.
+
+    The score of center c for row y is |c|^2/2 - y.c, half the squared distance less |y|^2/2. A bit
+    is set where second-best less best score is not above the bound, NaN and infinity included.
+    """
+    # Register tile: TILE_CENTERS centers by VECTORS vectors of rows; the loop over features is
+    # innermost and carries only these accumulators. Best, second and label are updated a vector of
+    # rows at a time, once a tile, with no reduction across lanes.
+    signature = types.uint64(strip, packed, types.intp, types.intp, bound, labels)
+    n = VECTOR_BYTES // (strip.dtype.bitwidth // 8)
+
+    def codegen(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> Any:
+        e = Emitter(b, context.get_value_type(sig.args[0].dtype), n)
+        strip_data = data_pointer(context, b, sig.args[0], args[0])
+        packed_data = data_pointer(context, b, sig.args[1], args[1])
+        bound_data = data_pointer(context, b, sig.args[4], args[4])
+        labels_data = data_pointer(context, b, sig.args[5], args[5])
+        n_features, n_tiles = args[2], args[3]
+        vectors, tile = range(VECTORS), range(TILE_CENTERS)
+
+        best = [cgutils.alloca_once_value(b, e.const(np.inf)) for _ in vectors]
+        second = [cgutils.alloca_once_value(b, e.const(np.inf)) for _ in vectors]
+        label = [cgutils.alloca_once_value(b, ir.Constant(e.indices, [0] * n)) for _ in vectors]
+        sq_norm = [cgutils.alloca_once_value(b, e.const(0.0)) for _ in vectors]
+        score = [[cgutils.alloca_once(b, e.vector) for _ in vectors] for _ in tile]
+
+        def load_rows(feature: ir.Value) -> list[ir.Value]:
+            position = b.mul(feature, int64(VECTORS * n))
+            return [e.load(strip_data, b.add(position, int64(v * n))) for v in vectors]
+
+        with cgutils.for_range(b, n_features) as features:
+            for v, y in enumerate(load_rows(features.index)):
+                b.store(e.fma(y, y, b.load(sq_norm[v])), sq_norm[v])
+
+        tile_size = b.mul(b.add(n_features, int64(1)), int64(TILE_CENTERS))
+        with cgutils.for_range(b, n_tiles) as tiles:
+            tile_data = b.gep(packed_data, [b.mul(tiles.index, tile_size)])
+            for j in tile:
+                half_norm = e.splat(b.load(b.gep(tile_data, [int64(j)])))
+                for v in vectors:
+                    b.store(half_norm, score[j][v])
+            with cgutils.for_range(b, n_features) as features:
+                ys = load_rows(features.index)
+                column = b.mul(b.add(features.index, int64(1)), int64(TILE_CENTERS))
+                for j in tile:
+                    center = e.splat(b.load(b.gep(tile_data, [b.add(column, int64(j))])))
+                    for v in vectors:
+                        b.store(e.fma(center, ys[v], b.load(score[j][v])), score[j][v])
+            first = b.trunc(b.mul(tiles.index, int64(TILE_CENTERS)), I32)
+            for j in tile:
+                number = e.splat(b.add(first, ir.Constant(I32, j)), e.indices)
+                for v in vectors:
+                    new, old, runner_up = b.load(score[j][v]), b.load(best[v]), b.load(second[v])
+                    nearer = b.fcmp_ordered("<", new, old)
+                    loser = b.select(nearer, old, new)
+                    closer = b.fcmp_ordered("<", loser, runner_up)
+                    b.store(b.select(closer, loser, runner_up), second[v])
+                    b.store(b.select(nearer, new, old), best[v])
+                    b.store(b.select(nearer, number, b.load(label[v])), label[v])
+
+        constant, linear, square = (
+            e.splat(b.load(b.gep(bound_data, [int64(i)]))) for i in range(3)
+        )
+        doubtful: ir.Value = int64(0)
+        for v in vectors:
+            norm = e.sqrt(b.load(sq_norm[v]))
+            limit = e.fma(square, b.load(sq_norm[v]), e.fma(linear, norm, constant))
+            gap = b.fsub(b.load(second[v]), b.load(best[v]))
+            bits = b.bitcast(b.fcmp_unordered("<=", gap, limit), ir.IntType(n))
+            doubtful = b.or_(doubtful, b.shl(b.zext(bits, I64), int64(v * n)))
+            target = b.bitcast(b.gep(labels_data, [int64(v * n)]), e.indices.as_pointer())
+            b.store(b.load(label[v]), target).align = 4
+        return doubtful
+
+    return signature, codegen
