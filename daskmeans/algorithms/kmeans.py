@@ -10,14 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from daskmeans.algorithms.lloyd import (
-    CenterSet,
-    CostParameters,
-    IterationRecord,
-    LloydResult,
-    cost_chunk,
-    lloyd,
-)
+from daskmeans.algorithms.assignment import measure
+from daskmeans.algorithms.lloyd import IterationRecord, LloydResult, lloyd
 from daskmeans.algorithms.seeding import (
     distinct_rows,
     kmeans_parallel,
@@ -26,8 +20,6 @@ from daskmeans.algorithms.seeding import (
     random_rows,
 )
 from daskmeans.algorithms.survey import Run, Surveyed, survey
-from daskmeans.partials import Costs
-from daskmeans.passes.plan import Pass
 from daskmeans.typing import Array, Labels
 
 Init: TypeAlias = str | Array | Callable[[int, np.random.RandomState], Array]
@@ -156,17 +148,3 @@ def initial_centers(
     draw = kmeans_plusplus_rows if init == "k-means++" else random_rows
     chosen = draw(surveyed, n_clusters, random_state)
     return np.asarray(surveyed.sample[chosen], dtype=np.float64)
-
-
-def measure(run: Run, shift: Array, center_sets: list[Array], *, keep_labels: bool) -> Costs:
-    """Return the cost of the rows for each set of centers, in one pass."""
-    sets = tuple(CenterSet.make(centers, shift, run.source.dtype) for centers in center_sets)
-    return run(Pass("kmeans-cost", cost_chunk, CostParameters(sets, keep_labels)))
-
-
-def model_shift(centers: Array) -> Array:
-    """Return a shift for rows that only a model is known of: the mean center, exact in float32."""
-    mean = np.asarray(centers, dtype=np.float64).mean(axis=0)
-    with np.errstate(over="ignore"):
-        narrow = mean.astype(np.float32).astype(np.float64)
-    return np.where(np.isfinite(narrow), narrow, mean)

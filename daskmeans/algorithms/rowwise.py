@@ -9,7 +9,7 @@ import dask
 import dask.array as da
 import numpy as np
 
-from daskmeans.algorithms.lloyd import CenterSet
+from daskmeans.algorithms.assignment import CenterSet
 from daskmeans.blocks.block import Block, make_block, not_finite
 from daskmeans.blocks.inputs import row_source
 from daskmeans.blocks.source import RowRange

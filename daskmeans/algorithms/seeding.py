@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from sklearn.cluster import kmeans_plusplus
 
-from daskmeans.algorithms.lloyd import CenterSet, LloydParameters, lloyd, lloyd_chunk
+from daskmeans.algorithms.assignment import CenterSet
+from daskmeans.algorithms.lloyd import LloydParameters, lloyd, lloyd_chunk
 from daskmeans.algorithms.survey import (
     FIRST_SEEDING_DRAW,
     SAMPLE_MIN_ROWS,

@@ -20,8 +20,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from daskmeans.algorithms.kmeans import Seeding, fit, measure, model_shift
-from daskmeans.algorithms.lloyd import CenterSet, IterationRecord
+from daskmeans.algorithms.assignment import CenterSet, measure, model_shift
+from daskmeans.algorithms.kmeans import Seeding, fit
+from daskmeans.algorithms.lloyd import IterationRecord
 from daskmeans.algorithms.rowwise import distance_rows, fill, label_rows, map_lazily
 from daskmeans.blocks.inputs import ArrayLike, as_dask_array, is_lazy
 from daskmeans.estimators.rows import (

@@ -7,7 +7,7 @@ best and second-best scores lie within the rounding bound is decided again by th
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,7 +27,7 @@ class PackedCenters(NamedTuple):
     transposed: Array  # (d, k) float64, the centers themselves
 
 
-def rounding_bound(shifted: Array, dtype: np.dtype) -> Array:
+def rounding_bound(shifted: Array, dtype: np.dtype[Any]) -> Array:
     """Coefficients b of the bound b0 + b1 |y| + b2 |y|^2 on how much rounding moves a score gap.
 
     A score of shifted row y against shifted center c is off by at most
@@ -51,7 +51,7 @@ def rounding_bound(shifted: Array, dtype: np.dtype) -> Array:
         return np.array([1.01 * constant, 1.01 * linear, 1.01 * exact], dtype=dtype)
 
 
-def pack_centers(centers: Array, shift: Array, dtype: np.dtype) -> PackedCenters:
+def pack_centers(centers: Array, shift: Array, dtype: np.dtype[Any]) -> PackedCenters:
     """Lay centers out for rows of `dtype`.
 
     Parameters

@@ -16,7 +16,8 @@ import hashlib
 import logging
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -94,12 +95,19 @@ class _LockedCache(FunctionCache):
 
     _impl_class = _CacheImpl
 
-    def _lock(self) -> Any:
-        return locket.lock_file(os.path.join(self.cache_path, "lock"), timeout=120)
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        """Hold the lock; where that fails (a file system without locks), go without the cache."""
+        try:
+            with locket.lock_file(os.path.join(self.cache_path, "lock"), timeout=120):
+                yield
+        except (OSError, locket.LockError) as error:
+            logger.info("The compilation cache %s is not used: %s.", self.cache_path, error)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         with self._lock():
             return super().load_overload(sig, target_context)
+        return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         with self._lock():
