@@ -175,7 +175,7 @@ def lloyd(
             limit = tol * _mean_variance(surveyed, found[-1], weighted=variance_of is not None)
         for result, centers, sums in zip(running, sets, found, strict=False):
             n_relocated = _relocate_empty(run, surveyed, centers, sums)
-            new_centers, inertia = _means(surveyed, sums, centers.centers)
+            new_centers, inertia = _means(surveyed, sums)
             shift = float(((new_centers - centers.centers) ** 2).sum())
             seconds = time.perf_counter() - started
             result.history.append(IterationRecord(inertia, shift, seconds, n_relocated))
@@ -202,18 +202,19 @@ def _dequantised(surveyed: Surveyed, sums: Array, scale: Array) -> tuple[Array, 
     )
 
 
-def _means(surveyed: Surveyed, sums: Array, old_centers: Array) -> tuple[Array, float]:
+def _means(surveyed: Surveyed, sums: Array) -> tuple[Array, float]:
     """Return the new centers and their inertia, sum_k Q_k - |S_k|^2 / N_k.
 
-    A cluster that has no weight keeps its center.
+    A cluster without weight, for which no row was left either, joins the heaviest one, as in
+    scikit-learn: its center is never the origin.
     """
     totals, weights, squares = _dequantised(surveyed, sums, surveyed.scale)
     full = sums[:, -1] > 0
     means = np.zeros_like(totals)
     means[full] = totals[full] / weights[full, None]
-    new_centers = np.where(full[:, None], surveyed.shift + means, old_centers)
     inertia = float((squares - (means**2).sum(axis=1) * weights).sum())
-    return new_centers, max(inertia, 0.0)
+    means[~full] = means[np.argmax(sums[:, -1])]
+    return surveyed.shift + means, max(inertia, 0.0)
 
 
 def _mean_variance(surveyed: Surveyed, sums: Array, *, weighted: bool) -> float:
