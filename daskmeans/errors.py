@@ -5,6 +5,8 @@ from __future__ import annotations
 __all__ = [
     "DaskMeansError",
     "MissingExtraError",
+    "ModelFormatError",
+    "OutputError",
     "OutputExistsError",
     "RowsError",
     "missing_extra",
@@ -21,6 +23,14 @@ class RowsError(DaskMeansError, ValueError):
 
 class OutputExistsError(DaskMeansError, FileExistsError):
     """An output that is already there and was not to be overwritten."""
+
+
+class OutputError(DaskMeansError, OSError):
+    """An output that cannot be written where it was to be."""
+
+
+class ModelFormatError(DaskMeansError, ValueError):
+    """A folder that is not a saved model, or a damaged one."""
 
 
 class MissingExtraError(DaskMeansError, ImportError):

@@ -1,0 +1,218 @@
+"""The command line: demo, fit, predict, info."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+import dask
+
+from daskmeans import __version__
+from daskmeans.edges.demo import run_demo, summary
+from daskmeans.edges.outputs import check_output
+from daskmeans.edges.persistence import is_model, load_model, save_model
+from daskmeans.edges.progress import progress_bar
+from daskmeans.edges.zarr_io import open_zarr_rows, write_zarr
+from daskmeans.estimators.kmeans import KMeans
+
+_SCHEDULERS = ("threads", "processes", "sync")
+_CONNECT_SECONDS = 10
+
+_overwrite = click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+_scheduler = click.option(
+    "--scheduler",
+    default="threads",
+    show_default=True,
+    metavar="NAME|ADDRESS",
+    help="threads, processes, sync, or the address tcp://... or tls://... of a dask scheduler.",
+)
+
+
+def _one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn what a user can mend into one line and exit code 1; all else is a bug, and shows."""
+
+    @wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except (ValueError, OSError, ImportError) as error:
+            raise click.ClickException(str(error)) from error
+
+    return wrapped
+
+
+@contextmanager
+def _running_on(scheduler: str) -> Iterator[None]:
+    """Make a scheduler the current one."""
+    if scheduler in _SCHEDULERS:
+        with dask.config.set(scheduler=scheduler):
+            yield
+    elif scheduler.startswith(("tcp://", "tls://")):
+        from distributed import Client
+
+        try:
+            client = Client(scheduler, timeout=_CONNECT_SECONDS)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise click.ClickException(
+                f"No dask scheduler answered at {scheduler} within {_CONNECT_SECONDS} s: {error}"
+            ) from error
+        with client:
+            yield
+    else:
+        raise click.BadParameter(
+            f"{scheduler!r} is neither one of {', '.join(_SCHEDULERS)} nor an address "
+            "that starts with tcp:// or tls://.",
+            param_hint="--scheduler",
+        )
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, package_name="daskmeans")
+def main() -> None:
+    """k-means on Zarr stores of any size."""
+
+
+@main.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), required=False)
+@click.option("-k", "--n-clusters", type=click.IntRange(1), default=64, show_default=True)
+@_overwrite
+@_one_line_errors
+def demo(folder: Path | None, n_clusters: int, overwrite: bool) -> None:
+    """Cluster the pixels of two photographs into a palette.
+
+    Writes a Zarr store of the pixels, and leaves labels, model and a picture in FOLDER
+    (./daskmeans-demo).
+    """
+    result = run_demo(folder or Path("daskmeans-demo"), n_clusters=n_clusters, overwrite=overwrite)
+    click.echo(summary(result))
+
+
+@main.command()
+@click.argument("store")
+@click.option("-k", "--n-clusters", type=click.IntRange(1), required=True, help="Clusters.")
+@click.option("--labels", type=click.Path(path_type=Path), help="Zarr array to write labels to.")
+@click.option("--model", type=click.Path(path_type=Path), help="Folder to save the model in.")
+@click.option(
+    "--init",
+    type=click.Choice(["k-means++", "k-means||", "random"]),
+    default="k-means++",
+    show_default=True,
+)
+@click.option("--n-init", type=click.IntRange(1), help="Restarts; all share each pass.")
+@click.option("--max-iter", type=click.IntRange(1), default=300, show_default=True)
+@click.option("--tol", type=click.FloatRange(0), default=1e-4, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+@_scheduler
+@_overwrite
+@_one_line_errors
+def fit(
+    store: str,
+    n_clusters: int,
+    labels: Path | None,
+    model: Path | None,
+    init: str,
+    n_init: int | None,
+    max_iter: int,
+    tol: float,
+    seed: int,
+    scheduler: str,
+    overwrite: bool,
+) -> None:
+    """Fit k-means to the rows of the Zarr array STORE.
+
+    Example: daskmeans fit rows.zarr -k 50 --labels labels.zarr --model model
+    """
+    if labels is None and model is None:
+        raise click.UsageError("Nothing to keep: give --labels, --model or both.")
+    rows = open_zarr_rows(store)
+    for output in (labels, model):
+        if output is not None:
+            check_output(output, overwrite=overwrite)
+    estimator = KMeans(
+        n_clusters,
+        init=init,
+        n_init=n_init or "auto",
+        max_iter=max_iter,
+        tol=tol,
+        random_state=seed,
+    )
+    with _running_on(scheduler):
+        with progress_bar(max_iter):
+            estimator.fit(rows)
+        if labels is not None:
+            write_zarr(estimator.labels_, labels, overwrite=overwrite)
+        if model is not None:
+            save_model(estimator, model, overwrite=overwrite)
+    click.echo(
+        f"{rows.shape[0]:,} rows, {n_clusters} clusters: {estimator.n_iter_} iterations, "
+        f"inertia {estimator.inertia_:.10g}"
+    )
+
+
+@main.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("store")
+@click.argument("output", type=click.Path(path_type=Path))
+@_scheduler
+@_overwrite
+@_one_line_errors
+def predict(model: Path, store: str, output: Path, scheduler: str, overwrite: bool) -> None:
+    """Label the rows of the Zarr array STORE by a saved MODEL, into the Zarr array OUTPUT.
+
+    Example: daskmeans predict model new.zarr new-labels.zarr
+    """
+    estimator = load_model(model)
+    rows = open_zarr_rows(store)
+    check_output(output, overwrite=overwrite)
+    with _running_on(scheduler):
+        write_zarr(estimator.predict(rows), output, overwrite=overwrite)
+    click.echo(f"{rows.shape[0]:,} labels in {output}")
+
+
+@main.command()
+@click.argument("path")
+@_one_line_errors
+def info(path: str) -> None:
+    """Describe a Zarr array or a saved model.
+
+    Example: daskmeans info model
+    """
+    described = _describe_model(path) if is_model(path) else _describe_rows(path)
+    for name, value in described.items():
+        click.echo(f"{name:<12} {value}")
+
+
+def _describe_model(path: str) -> dict[str, Any]:
+    model = load_model(path)
+    n_clusters, n_features = model.cluster_centers_.shape
+    return {
+        "model": "KMeans",
+        "clusters": n_clusters,
+        "features": n_features,
+        "iterations": model.n_iter_,
+        "inertia": f"{model.inertia_:.10g}",
+        "parameters": json.dumps(model.get_params()),
+    }
+
+
+def _describe_rows(path: str) -> dict[str, Any]:
+    rows = open_zarr_rows(path)
+    n_bytes = rows.nbytes
+    return {
+        "rows": f"{rows.shape[0]:,}",
+        "features": rows.shape[1],
+        "dtype": rows.dtype,
+        "chunks": rows.chunks,
+        "shards": rows.shards or "none",
+        "in memory": f"{n_bytes / 1e6:,.1f} MB",
+        "zarr format": rows.metadata.zarr_format,
+    }
+
+
+if __name__ == "__main__":
+    main()
