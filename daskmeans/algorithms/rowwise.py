@@ -81,6 +81,8 @@ def map_lazily(
         chunks=None if n_columns is None else (array.chunks[0], (n_columns,)),
         dtype=dtype,
         meta=np.empty(shape, dtype),
+        # What a reader of the dask dashboard sees: kmeans-label-rows, kmeans-distance-rows.
+        token=f"kmeans-{function.__name__.replace('_', '-')}",
     )
 
 
