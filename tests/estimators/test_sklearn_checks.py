@@ -1,0 +1,22 @@
+"""scikit-learn's own checks of an estimator, all of them, with no failure expected."""
+
+from __future__ import annotations
+
+import warnings
+
+from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
+
+from daskmeans import KMeans
+
+
+@parametrize_with_checks([KMeans(), KMeans(algorithm="elkan")])
+def test_scikit_learn_check(estimator, check):
+    with warnings.catch_warnings():
+        # Checks fit data of fewer distinct points than clusters, and data without names.
+        warnings.simplefilter("ignore")
+        check(estimator)
+
+
+def test_checks_were_collected():
+    """A release of scikit-learn once collected a single check for an estimator."""
+    assert sum(1 for _ in estimator_checks_generator(KMeans())) > 40

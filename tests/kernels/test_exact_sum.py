@@ -1,0 +1,78 @@
+"""The exact sum equals math.fsum, in any order and any grouping."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daskmeans.kernels.distances import add_terms
+from daskmeans.kernels.exact_sum import DIGITS, carried, rounded
+
+TINY = 2.0**-1074
+
+# fsum refuses sums beyond float64, so a few terms stay below half of its largest number.
+terms = st.lists(
+    st.floats(0, 1e300)
+    | st.floats(0, 1)
+    | st.sampled_from([0.0, TINY, 3 * TINY, 2.0**-1022, 1.0, 1e300]),
+    max_size=40,
+)
+
+
+def digits_of(values):
+    digits = np.zeros(DIGITS, np.int64)
+    add_terms(digits, np.array(values, dtype=np.float64))
+    return digits
+
+
+@given(terms)
+def test_sum_is_that_of_fsum(values):
+    assert rounded(digits_of(values)) == math.fsum(values)
+
+
+@given(terms, st.randoms(use_true_random=False))
+def test_order_and_grouping_do_not_matter(values, random):
+    shuffled = list(values)
+    random.shuffle(shuffled)
+    cut = random.randint(0, len(values))
+    parts = [digits_of(shuffled[:cut]), digits_of(shuffled[cut:])]
+    merged = carried(carried(parts[0]) + carried(parts[1]))
+    np.testing.assert_array_equal(merged, carried(digits_of(values)))
+
+
+@given(terms)
+def test_carrying_changes_no_sum(values):
+    digits = digits_of(values)
+    tidy = carried(digits)
+    assert rounded(tidy) == rounded(digits)
+    assert ((tidy >= 0) & (tidy < 2**32)).all()
+    np.testing.assert_array_equal(carried(tidy), tidy)
+
+
+@pytest.mark.parametrize("value", [0.0, TINY, 2.0**-1022 - TINY, 2.0**-1022, 1 / 3, 1e300])
+def test_single_terms(value):
+    assert rounded(digits_of([value])) == value
+
+
+def test_rounds_once_half_to_even():
+    assert rounded(digits_of([2.0**53, 1.0])) == 2.0**53
+    assert rounded(digits_of([2.0**53, 1.0, TINY])) == 2.0**53 + 2
+    assert rounded(digits_of([2.0**53, 3.0])) == 2.0**53 + 4
+
+
+def test_sum_beyond_float64_is_infinity():
+    largest = float(np.finfo(np.float64).max)
+    assert rounded(digits_of([largest, largest])) == np.inf
+    assert rounded(digits_of([largest])) == largest
+
+
+def test_many_equal_terms_are_exact():
+    """No digit overflows where all terms meet in the same ones."""
+    term = float(np.nextafter(2.0, 0.0))
+    n = 1_000_003
+    assert rounded(digits_of(np.full(n, term))) == float(n * Fraction(term))

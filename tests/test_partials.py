@@ -1,0 +1,159 @@
+"""Merging partials is associative and commutative, to the bit."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daskmeans.kernels.distances import add_terms
+from daskmeans.kernels.exact_sum import carried
+from daskmeans.partials import ClusterSums, Costs, KeyedRows, Ranges, Survey, no_cost
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def make_ranges(generator, number):
+    n = int(generator.integers(0, 4))
+    low, high = np.full(3, np.inf), np.full(3, -np.inf)
+    if n:
+        low, high = np.sort(generator.normal(size=(2, 3)), axis=0)
+    weight = float(generator.uniform(0, 2)) if n else 0.0
+    return Ranges(n, low, high, weight, ((number, n),))
+
+
+def make_keyed_rows(generator, number, *, distinct=False, capacity=5):
+    """Keys and rows of few different values, so that they tie and repeat."""
+    n = int(generator.integers(0, 12))
+    return KeyedRows.smallest(
+        capacity,
+        generator.integers(0, 5, n).astype(float),
+        100 * number + np.arange(n),
+        generator.integers(0, 2, (n, 2)).astype(np.float32),
+        generator.uniform(size=n),
+        distinct=distinct,
+    )
+
+
+def make_distinct_rows(generator, number):
+    return make_keyed_rows(generator, number, distinct=True)
+
+
+def make_survey(generator, number):
+    return Survey(make_ranges(generator, number), make_keyed_rows(generator, number))
+
+
+def make_cluster_sums(generator, number):
+    return ClusterSums(tuple(generator.integers(-(2**40), 2**40, (k, 8)) for k in (3, 1)))
+
+
+def make_costs(generator, number):
+    digits = []
+    for _ in range(2):
+        total = no_cost()
+        add_terms(total, 10.0 ** generator.uniform(-300, 300, 7))
+        digits.append(carried(total))
+    labels = generator.integers(0, 3, int(generator.integers(0, 4))).astype(np.int32)
+    counts = (np.bincount(labels, minlength=3), np.bincount(labels, minlength=3))
+    return Costs(tuple(digits), counts, ((number, labels),))
+
+
+each_partial = pytest.mark.parametrize(
+    "make",
+    [
+        make_ranges,
+        make_keyed_rows,
+        make_distinct_rows,
+        make_survey,
+        make_cluster_sums,
+        make_costs,
+    ],
+)
+
+
+def assert_same(a, b):
+    """Equal to the bit, whatever is inside."""
+    assert type(a) is type(b)
+    if hasattr(a, "__dataclass_fields__"):
+        for field in fields(a):
+            if not (isinstance(a, Costs) and field.name == "labels"):
+                assert_same(getattr(a, field.name), getattr(b, field.name))
+        if isinstance(a, Costs):
+            # Blocks' labels stay apart until they are put in the order of the blocks.
+            assert_same(a.all_labels(), b.all_labels())
+    elif isinstance(a, tuple):
+        assert len(a) == len(b)
+        for one, other in zip(a, b, strict=True):
+            assert_same(one, other)
+    else:
+        np.testing.assert_array_equal(a, b, strict=isinstance(a, np.ndarray))
+
+
+@each_partial
+@given(seed=seeds)
+def test_grouping_does_not_matter(make, seed):
+    generator = np.random.default_rng(seed)
+    a, b, c = (make(generator, number) for number in range(3))
+    merge = type(a).combine
+    at_once = merge([a, b, c])
+    assert_same(merge([merge([a, b]), c]), at_once)
+    assert_same(merge([a, merge([b, c])]), at_once)
+    assert_same(merge([at_once]), at_once)
+
+
+@each_partial
+@given(seed=seeds, order=st.permutations(range(5)))
+def test_order_does_not_matter(make, seed, order):
+    generator = np.random.default_rng(seed)
+    parts = [make(generator, number) for number in range(5)]
+    merge = type(parts[0]).combine
+    assert_same(merge([parts[i] for i in order]), merge(parts))
+
+
+@given(seed=seeds, distinct=st.booleans(), capacity=st.integers(1, 9))
+def test_smallest_keys_by_sorting_everything(seed, distinct, capacity):
+    generator = np.random.default_rng(seed)
+    n = 40
+    keys = generator.integers(0, 12, n).astype(float)
+    rows = generator.integers(0, 3, (n, 2))
+    numbers = generator.permutation(n)
+    kept = KeyedRows.smallest(capacity, keys, numbers, rows, keys + 0.5, distinct=distinct)
+    expected, seen = [], set()
+    for i in sorted(range(n), key=lambda i: (keys[i], numbers[i])):
+        if distinct and tuple(rows[i]) in seen:
+            continue
+        seen.add(tuple(rows[i]))
+        expected.append(i)
+    expected = expected[:capacity]
+    assert kept.row_numbers.tolist() == numbers[expected].tolist()
+    assert kept.keys.tolist() == keys[expected].tolist()
+    assert kept.rows.tolist() == rows[expected].tolist()
+    assert kept.weights.tolist() == (keys[expected] + 0.5).tolist()
+
+
+def test_kept_rows_are_copies():
+    """A view would keep the whole block alive."""
+    rows = np.zeros((1000, 2))
+    kept = KeyedRows.smallest(3, np.arange(1000.0), np.arange(1000), rows, np.ones(1000))
+    assert not np.shares_memory(kept.rows, rows)
+
+
+def test_costs_are_rounded_once():
+    parts = []
+    for value in (2.0**53, 1.0, 1.0):
+        total = no_cost()
+        add_terms(total, np.array([value]))
+        parts.append(Costs((total,), (np.zeros(1, np.int64),)))
+    assert Costs.combine(parts).inertias() == (2.0**53 + 2,)
+
+
+def test_labels_are_put_in_the_order_of_the_blocks():
+    counts = (np.zeros(3, np.int64),)
+    parts = [
+        Costs((no_cost(),), counts, ((number, np.array([number], np.int32)),))
+        for number in (2, 10, 0, 1)
+    ]
+    assert Costs.combine(parts).all_labels().tolist() == [0, 1, 2, 10]
