@@ -32,14 +32,17 @@ class LloydParameters:
     center_sets : tuple of CenterSet
     shift, scale : ndarrays of shape (s,), float64
         See `kernels.quantised_sums.add_rows`.
-    unweighted_scale : ndarray of shape (s,), float64, or None
-        If given, sums of all rows without their weights are appended to the result.
+    unweighted_sums : bool
+        Append sums of all rows without their weights to the result.
+    weight_exponent : int
+        Weights are divided by 2 to this power, which leaves none above 1.
     """
 
     center_sets: tuple[CenterSet, ...]
     shift: Array
     scale: Array
-    unweighted_scale: Array | None
+    unweighted_sums: bool
+    weight_exponent: int
 
 
 def lloyd_chunk(block: Block, parameters: LloydParameters) -> ClusterSums:
@@ -49,6 +52,7 @@ def lloyd_chunk(block: Block, parameters: LloydParameters) -> ClusterSums:
     for centers in parameters.center_sets:
         sums = np.zeros((len(centers.centers), width), np.int64)
         for part, rows, weights in block.tiles():
+            weights = np.ldexp(weights, -parameters.weight_exponent)
             status, row = lloyd_block(
                 rows, weights, centers.packed_for(rows), parameters.shift, parameters.scale, sums
             )
@@ -57,11 +61,11 @@ def lloyd_chunk(block: Block, parameters: LloydParameters) -> ClusterSums:
             if status != CLEAN:
                 raise _changed(block)
         all_sums.append(sums)
-    if parameters.unweighted_scale is not None:
+    if parameters.unweighted_sums:
         sums = np.zeros((1, width), np.int64)
         one = np.ones(1)
         for _, rows, _ in block.tiles():
-            if sum_block(rows, one, parameters.shift, parameters.unweighted_scale, sums) != CLEAN:
+            if sum_block(rows, one, parameters.shift, parameters.scale, sums) != CLEAN:
                 raise _changed(block)
         all_sums.append(sums)
     return ClusterSums(tuple(all_sums))
@@ -90,7 +94,7 @@ def farthest_chunk(block: Block, parameters: FarthestParameters) -> KeyedRows:
     return KeyedRows.smallest(
         parameters.n_farthest,
         -sq_distances[chosen],
-        block.start + chosen,
+        block.row_numbers[chosen],
         block.rows[chosen],
         weights[chosen],
     )
@@ -163,16 +167,23 @@ def lloyd(
         sets = tuple(
             CenterSet.make(result.centers, surveyed.shift, run.source.dtype) for result in running
         )
-        variance_of = surveyed.unweighted_scale if limit is None and surveyed.weighted else None
+        # The tolerance is in units of the variance of the rows without their weights.
+        unweighted_sums = limit is None and surveyed.weighted
         found = run(
             Pass(
                 "kmeans-assign",
                 lloyd_chunk,
-                LloydParameters(sets, surveyed.quantised_shift, surveyed.scale, variance_of),
+                LloydParameters(
+                    sets,
+                    surveyed.quantised_shift,
+                    surveyed.scale,
+                    unweighted_sums,
+                    surveyed.weight_exponent,
+                ),
             )
         ).sums
         if limit is None:
-            limit = tol * _mean_variance(surveyed, found[-1], weighted=variance_of is not None)
+            limit = tol * _mean_variance(surveyed, found[-1] if unweighted_sums else found[0])
         for result, centers, sums in zip(running, sets, found, strict=False):
             n_relocated = _relocate_empty(run, surveyed, centers, sums)
             new_centers, inertia = _means(surveyed, sums)
@@ -192,9 +203,9 @@ def lloyd(
     return results
 
 
-def _dequantised(surveyed: Surveyed, sums: Array, scale: Array) -> tuple[Array, Array, Array]:
+def _dequantised(surveyed: Surveyed, sums: Array) -> tuple[Array, Array, Array]:
     """Return sums of shifted rows (k, d), weights (k,) and sums of squares (k,) in float64."""
-    d = surveyed.n_features
+    d, scale = surveyed.n_features, surveyed.scale
     return (
         sums[:, :d] / scale[:d],
         sums[:, -1] / scale[-1],
@@ -208,19 +219,18 @@ def _means(surveyed: Surveyed, sums: Array) -> tuple[Array, float]:
     A cluster without weight, for which no row was left either, joins the heaviest one, as in
     scikit-learn: its center is never the origin.
     """
-    totals, weights, squares = _dequantised(surveyed, sums, surveyed.scale)
+    totals, weights, squares = _dequantised(surveyed, sums)
     full = sums[:, -1] > 0
     means = np.zeros_like(totals)
     means[full] = totals[full] / weights[full, None]
     inertia = float((squares - (means**2).sum(axis=1) * weights).sum())
     means[~full] = means[np.argmax(sums[:, -1])]
-    return surveyed.shift + means, max(inertia, 0.0)
+    return surveyed.shift + means, float(np.ldexp(max(inertia, 0.0), surveyed.weight_exponent))
 
 
-def _mean_variance(surveyed: Surveyed, sums: Array, *, weighted: bool) -> float:
-    """Return the mean over the features of the unweighted variance, from sums of all clusters."""
-    scale = surveyed.unweighted_scale if weighted else surveyed.scale
-    totals, _, squares = _dequantised(surveyed, sums.sum(axis=0, keepdims=True), scale)
+def _mean_variance(surveyed: Surveyed, sums: Array) -> float:
+    """Return the mean over the features of the variance, from unweighted sums of all clusters."""
+    totals, _, squares = _dequantised(surveyed, sums.sum(axis=0, keepdims=True))
     n, d = surveyed.n_rows, surveyed.n_features
     return max(float(squares[0] / n - ((totals[0] / n) ** 2).sum()) / d, 0.0)
 
@@ -235,11 +245,12 @@ def _relocate_empty(run: Run, surveyed: Surveyed, centers: CenterSet, sums: Arra
     if not empty.size:
         return 0
     far = run(Pass("kmeans-farthest", farthest_chunk, FarthestParameters(int(empty.size), centers)))
-    labels = centers.label(Block(0, 0, far.rows, None))
+    labels = centers.label(Block(0, None, far.rows, None))
     moved = empty[: len(labels)]
     for i, cluster in enumerate(moved):
         row = np.zeros((1, sums.shape[1]), np.int64)
-        for _, rows, weights in Block(0, 0, far.rows[i : i + 1], far.weights[i : i + 1]).tiles():
+        weight = np.ldexp(far.weights[i : i + 1], -surveyed.weight_exponent)
+        for _, rows, weights in Block(0, None, far.rows[i : i + 1], weight).tiles():
             sum_block(rows, weights, surveyed.quantised_shift, surveyed.scale, row)
         sums[labels[i]] -= row[0]
         sums[cluster] = row[0]

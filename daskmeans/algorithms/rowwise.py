@@ -96,7 +96,7 @@ def _apply(
     block_id: tuple[int, ...] | None = None,
 ) -> Array:
     number = block_id[0] if block_id else 0
-    block = make_block(number, 0, [rows], None, centers.centers.shape[1])
+    block = make_block(number, None, [rows], None, centers.centers.shape[1])
     out = np.empty(len(block) if n_columns is None else (len(block), n_columns), out_dtype)
     function(block, centers, out)
     return out

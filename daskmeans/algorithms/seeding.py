@@ -147,7 +147,7 @@ def round_chunk(block: Block, parameters: RoundParameters) -> KeyedRows:
     exponential_keys(
         np.uint64(parameters.seed),
         np.uint64(parameters.purpose),
-        np.uint64(block.start),
+        np.uint64(block.first_row),
         rates,
         keys,
     )
@@ -155,7 +155,7 @@ def round_chunk(block: Block, parameters: RoundParameters) -> KeyedRows:
     return KeyedRows.smallest(
         parameters.n_drawn,
         keys[chosen],
-        block.start + chosen,
+        block.row_numbers[chosen],
         block.rows[chosen],
         block.row_weights()[chosen],
         distinct=True,
@@ -211,9 +211,11 @@ def kmeans_parallel(
 
 
 def _attracted_weights(run: Run, surveyed: Surveyed, candidates: Array) -> Array:
-    """Return for each candidate the summed weight of the rows nearest to it."""
+    """Return for each candidate the summed weight of the rows nearest to it, up to a factor."""
     centers = CenterSet.make(candidates, surveyed.shift, run.source.dtype)
-    parameters = LloydParameters((centers,), surveyed.quantised_shift, surveyed.scale, None)
+    parameters = LloydParameters(
+        (centers,), surveyed.quantised_shift, surveyed.scale, False, surveyed.weight_exponent
+    )
     found: ClusterSums = run(Pass("kmeans-weigh", lloyd_chunk, parameters))
     weights: Array = found.sums[0][:, -1] / surveyed.scale[-1]
     return weights

@@ -39,9 +39,12 @@ _NUMBER_BITS, _SUM_BITS = 50, 61
 class Run(Protocol):
     """Whatever runs passes over a row source."""
 
-    source: RowSource
+    @property
+    def source(self) -> RowSource: ...
 
     def __call__(self, step: Pass[PartialT]) -> PartialT: ...
+
+    def learn_sizes(self, sizes: tuple[int, ...]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def survey_chunk(block: Block, parameters: SurveyParameters) -> Survey:
 def _sample_of(block: Block, parameters: SurveyParameters) -> KeyedRows:
     r = len(block)
     seed, purpose, start = (
-        np.uint64(value) for value in (parameters.seed, SAMPLE_DRAW, block.start)
+        np.uint64(value) for value in (parameters.seed, SAMPLE_DRAW, block.first_row)
     )
     weights = block.row_weights()
     keys: Array
@@ -99,7 +102,7 @@ def _sample_of(block: Block, parameters: SurveyParameters) -> KeyedRows:
     return KeyedRows.smallest(
         parameters.sample_rows + 1,
         keys[chosen],
-        block.start + chosen,
+        block.row_numbers[chosen],
         block.rows[chosen] if parameters.keep_rows else block.rows[chosen, :0],
         weights[chosen],
     )
@@ -112,7 +115,10 @@ def counting_chunk(block: Block, parameters: None) -> Ranges:
 
 
 def block_sizes(run: Run) -> tuple[int, ...]:
-    """Return the rows of each block by a pass that only counts; for inputs of unknown sizes."""
+    """Return the rows of each block by a pass that only counts.
+
+    For weights that are to be cut along blocks of unknown sizes: nothing else needs it.
+    """
     counted = run(Pass("kmeans-count", counting_chunk, None))
     return tuple(size for _, size in counted.block_sizes)
 
@@ -129,8 +135,8 @@ class Surveyed:
         summed. From the sample, so that no chunking shows in it.
     quantised_shift, scale : ndarrays of shape (s,), float64
         Shift and powers of two of quantised rows, see `kernels.quantised_sums.add_rows`.
-    unweighted_scale : ndarray of shape (s,), float64
-        The same for weight 1 everywhere.
+    weight_exponent : int
+        Weights are divided by 2 to this power, which is exact and leaves none above 1.
     sample : ndarray of shape (m, d)
         Rows in the order of their numbers: all of them if they are few.
     sample_numbers : ndarray of shape (m,), int64
@@ -146,7 +152,7 @@ class Surveyed:
     shift: Array
     quantised_shift: Array
     scale: Array
-    unweighted_scale: Array
+    weight_exponent: int
     sample: Array
     sample_numbers: Array
     sample_weights: Array | None
@@ -162,7 +168,7 @@ def sample_size(n_clusters: int, n_features: int, itemsize: int) -> int:
 
 
 def survey(run: Run, n_clusters: int, seed: int) -> Surveyed:
-    """Make the first pass over the rows.
+    """Make the first pass over the rows. Block sizes that were unknown are known after it.
 
     Raises
     ------
@@ -171,20 +177,36 @@ def survey(run: Run, n_clusters: int, seed: int) -> Surveyed:
         values are too large or too small for squared distances.
     """
     source = run.source
+    if source.sizes is not None:
+        _check_row_count(source.n_rows, n_clusters, source.n_features)
     m = sample_size(n_clusters, source.n_features, source.dtype.itemsize)
-    limit = _key_limit(m, source.n_rows)
+    limit = _key_limit(m, None if source.sizes is None else source.n_rows)
     parameters = SurveyParameters(seed, m, limit, not source.in_memory, source.feature_names)
     found = run(Pass("kmeans-survey", survey_chunk, parameters))
-    if len(found.sample.keys) < min(m + 1, source.n_rows):
+    if source.sizes is None:
+        _check_row_count(found.ranges.n_rows, n_clusters, source.n_features)
+        run.learn_sizes(tuple(size for _, size in found.ranges.block_sizes))
+    if len(found.sample.keys) < min(m + 1, found.ranges.n_rows):
         # Out of luck, about once in 10**15 fits: keep every row's key.
         everything = replace(parameters, key_limit=2**64 - 1)
         found = run(Pass("kmeans-survey", survey_chunk, everything))
     return _understood(found, m, source)
 
 
-def _key_limit(m: int, n_rows: int) -> int:
+def _check_row_count(n_rows: int, n_clusters: int, n_features: int) -> None:
+    """Raise if there are no rows, or fewer than clusters, in scikit-learn's words."""
+    if n_rows == 0:
+        raise RowsError(
+            f"Found array with 0 sample(s) (shape=(0, {n_features})) while a minimum of 1 is "
+            "required by KMeans."
+        )
+    if n_rows < n_clusters:
+        raise RowsError(f"n_samples={n_rows} should be >= n_clusters={n_clusters}.")
+
+
+def _key_limit(m: int, n_rows: int | None) -> int:
     """Key below which at least m + 1 of n_rows uniform keys lie, but for 8 standard deviations."""
-    if n_rows <= m + 1:
+    if n_rows is None or n_rows <= m + 1:
         return 2**64 - 1
     expected = m + 1 + 8 * np.sqrt(m + 1) + 64
     return min(2**64 - 1, int(expected / n_rows * 2.0**64))
@@ -212,7 +234,7 @@ def _understood(found: Survey, m: int, source: RowSource) -> Surveyed:
     shift = np.where(np.isfinite(narrow), narrow, mean)
     reach = np.maximum(np.abs(ranges.low - shift), np.abs(ranges.high - shift))
     _check_reach(reach, names)
-    scale = _scale(reach, ranges.n_rows, ranges.max_weight)
+    scale = _scale(reach, ranges.n_rows)
     _check_resolution(scale[:d], sample[np.argsort(order)[:_SPREAD_ROWS]], names)
     quantised_shift = np.zeros(len(scale))
     quantised_shift[:d] = shift
@@ -222,7 +244,7 @@ def _understood(found: Survey, m: int, source: RowSource) -> Surveyed:
         shift=shift,
         quantised_shift=quantised_shift,
         scale=scale,
-        unweighted_scale=_scale(reach, ranges.n_rows, 1.0),
+        weight_exponent=_weight_exponent(ranges.max_weight) if weighted else 0,
         sample=sample,
         sample_numbers=numbers,
         sample_weights=None if sample_weights is None else sample_weights[order],
@@ -269,14 +291,25 @@ def _check_reach(reach: Array, names: tuple[str, ...] | None) -> None:
         )
 
 
-def _scale(reach: Array, n_rows: int, max_weight: float) -> Array:
-    """Return the powers of two that quantise features, squared norm and weight."""
+def _weight_exponent(max_weight: float) -> int:
+    """Return the smallest e with max_weight <= 2**e."""
+    if not 1e-100 < max_weight < 1e100:
+        raise RowsError(
+            f"The largest value of sample_weight is {max_weight:.3g}, which leaves no room for "
+            "sums of squared distances in float64. Divide the weights by it."
+        )
+    mantissa, exponent = np.frexp(max_weight)
+    return int(exponent) - (mantissa == 0.5)
+
+
+def _scale(reach: Array, n_rows: int) -> Array:
+    """Return the powers of two that quantise features, squared norm and weights up to 1."""
     d = len(reach)
     bits = min(_NUMBER_BITS, _SUM_BITS - int(np.ceil(np.log2(max(n_rows, 1)))))
     largest = np.zeros(sums_width(d))
-    largest[:d] = reach * max_weight
-    largest[-2] = (reach**2).sum() * max_weight
-    largest[-1] = max_weight
+    largest[:d] = reach
+    largest[-2] = (reach**2).sum()
+    largest[-1] = 1.0
     _, exponents = np.frexp(largest)  # largest < 2**exponent
     scale = np.exp2(np.minimum(bits - exponents, 1000).astype(np.float64))
     scale[d:-2] = 0.0

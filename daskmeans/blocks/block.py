@@ -22,8 +22,8 @@ def working_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.float32 if dtype.str[1:] in _EXACT_IN_FLOAT32 else np.float64)
 
 
-def check_dtype(dtype: np.dtype[Any]) -> None:
-    """Raise for a dtype that cannot hold rows of numbers.
+def check_dtype(dtype: np.dtype[Any], argument: str = "X") -> None:
+    """Raise for a dtype that does not hold real numbers.
 
     Raises
     ------
@@ -32,12 +32,12 @@ def check_dtype(dtype: np.dtype[Any]) -> None:
     """
     if dtype.kind == "c":
         raise RowsError(
-            f"Complex data not supported: X has dtype {dtype}. "
+            f"Complex data not supported: {argument} has dtype {dtype}. "
             "Pass real and imaginary parts as separate features."
         )
     if dtype.kind not in "fiub":
         raise RowsError(
-            f"X has dtype {dtype}, and k-means needs numbers: "
+            f"{argument} has dtype {dtype}, and k-means needs numbers: "
             "select or convert to numeric columns first."
         )
 
@@ -50,8 +50,8 @@ class Block:
     ----------
     number : int
         Position among the blocks.
-    start : int
-        Global number of the first row.
+    start : int or None
+        Global number of the first row; None where nobody asks for it.
     rows : ndarray of shape (r, d)
         In the dtype that they are stored in.
     weights : ndarray of shape (r,), float64, or None
@@ -59,12 +59,24 @@ class Block:
     """
 
     number: int
-    start: int
+    start: int | None
     rows: Rows
     weights: Weights | None
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def row_numbers(self) -> Array:
+        """Global numbers of the rows, of shape (r,), int64."""
+        return np.arange(self.first_row, self.first_row + len(self.rows))
+
+    @property
+    def first_row(self) -> int:
+        """Global number of the first row, where it is known."""
+        if self.start is None:
+            raise ValueError(f"The rows before block {self.number} have not been counted.")
+        return self.start
 
     def row_weights(self) -> Weights:
         """Return a weight for each row."""
@@ -89,10 +101,10 @@ class Block:
         values = np.asarray(self.rows[row], dtype=np.float64)
         column = int(np.flatnonzero(~np.isfinite(values))[0])
         name = f" ({feature_names[column]!r})" if feature_names is not None else ""
-        return (
-            f"block {self.number}, row {self.start + row} (row {row} of the block), "
-            f"column {column}{name}"
-        )
+        position = f"row {row} of the block"
+        if self.start is not None:
+            position = f"row {self.start + row} ({position})"
+        return f"block {self.number}, {position}, column {column}{name}"
 
 
 def not_finite(block: Block, row: int, feature_names: Sequence[str] | None = None) -> RowsError:
@@ -106,7 +118,12 @@ def not_finite(block: Block, row: int, feature_names: Sequence[str] | None = Non
 
 
 def make_block(
-    number: int, start: int, parts: Sequence[Any], weights: Any, n_features: int
+    number: int,
+    start: int | None,
+    parts: Sequence[Any],
+    weights: Any,
+    n_features: int,
+    n_rows: int | None = None,
 ) -> Block:
     """Join what was read for a block, and check what can be wrong with it.
 
@@ -119,6 +136,8 @@ def make_block(
     weights : array-like of shape (r,) or None
     n_features : int
         Expected sum of the d_i.
+    n_rows : int, optional
+        Expected r.
 
     Raises
     ------
@@ -126,17 +145,26 @@ def make_block(
         If the parts are not rows of `n_features` numbers, or the weights are not one finite
         non-negative number for each.
     """
+    if any(np.ma.is_masked(part) for part in parts):
+        raise RowsError(
+            f"Block {number} of X has masked values. k-means needs a value everywhere: fill or "
+            "drop such rows first."
+        )
     arrays = [np.asarray(part) for part in parts]
     rows = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=1)
-    if rows.ndim != 2 or rows.shape[1] != n_features:
+    expected = (len(rows) if n_rows is None else n_rows, n_features) if rows.ndim else None
+    if rows.shape != expected:
+        wanted = f"({'rows' if n_rows is None else n_rows}, {n_features})"
         raise RowsError(
-            f"Block {number} of X has shape {rows.shape}, expected (rows, {n_features}): "
+            f"Block {number} of X has shape {rows.shape}, expected {wanted}: "
             "the array's blocks do not match its declared shape."
         )
     check_dtype(rows.dtype)
     if not rows.dtype.isnative:
         rows = rows.astype(rows.dtype.newbyteorder("="))
     if weights is not None:
+        weights = np.asarray(weights)
+        check_dtype(weights.dtype, "sample_weight")
         weights = np.ascontiguousarray(weights, dtype=np.float64)
         if weights.shape != (len(rows),):
             raise RowsError(
@@ -149,6 +177,7 @@ def make_block(
             kind = "Negative values" if weights[row] < 0 else "NaN or infinity"
             raise RowsError(
                 f"{kind} in data passed to `sample_weight`: {weights[row]} at block {number}, "
-                f"row {start + row}. Weights must be finite and not negative."
+                f"row {row if start is None else start + row}. "
+                "Weights must be finite and not negative."
             )
     return Block(number, start, rows, weights)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, TypeAlias
 
 import dask
@@ -35,7 +35,7 @@ def _package(value: Any) -> str:
 def is_lazy(rows: ArrayLike) -> bool:
     """Tell whether rows stay where they are: a dask collection or a store, not memory."""
     if _package(rows) == "xarray":
-        return is_lazy(rows.data)
+        return is_lazy(as_stored(rows))
     return dask.is_dask_collection(rows) or _package(rows) in ("zarr", "h5py")
 
 
@@ -52,14 +52,32 @@ def _check_2d(rows: Any) -> None:
     check_dtype(np.dtype(rows.dtype))
 
 
-def _column_names(frame: Any) -> tuple[str, ...]:
+def column_names(frame: Any) -> tuple[str, ...] | None:
+    """Return the names of a DataFrame's columns if all are text, as scikit-learn keeps them."""
+    names = tuple(frame.columns)
+    return names if all(isinstance(name, str) for name in names) else None
+
+
+def _is_dask_frame(value: Any) -> bool:
+    return dask.is_dask_collection(value) and hasattr(value, "dtypes")
+
+
+def _frame_array(frame: Any) -> da.Array:
+    """Return a dask DataFrame as an array of one dtype that holds all of its columns' numbers."""
+    if frame.ndim != 2:
+        raise RowsError(
+            "Expected 2D array, got 1D array instead: X is a single column. "
+            "Select it as a DataFrame: frame[['name']]."
+        )
     unfit = [str(name) for name, dtype in frame.dtypes.items() if dtype.kind not in "fiub"]
     if unfit:
         raise RowsError(
             f"X has columns that are not numbers: {', '.join(unfit)}. "
             "Select numeric columns or convert these first."
         )
-    return tuple(str(name) for name in frame.columns)
+    # Extension dtypes may have missing values, which NumPy holds as NaN in floats alone.
+    dtypes = [d if isinstance(d, np.dtype) else np.dtype(np.float64) for d in frame.dtypes]
+    return frame.astype(np.result_type(*dtypes)).to_dask_array()
 
 
 def as_stored(rows: ArrayLike) -> ArrayLike:
@@ -74,7 +92,8 @@ def as_stored(rows: ArrayLike) -> ArrayLike:
         return MemoryMap.of(rows) or np.asarray(rows)
     if _package(rows) == "zarr" and not hasattr(rows, "shape"):
         raise RowsError(
-            f"X is a Zarr group, not an array. It holds the arrays: {', '.join(rows.array_keys())}."
+            "X is a Zarr group, not an array. It holds the arrays: "
+            f"{', '.join(sorted(rows.array_keys()))}."
         )
     return rows
 
@@ -93,10 +112,9 @@ def as_dask_array(rows: ArrayLike) -> da.Array:
         If they are not 2-D or not numbers.
     """
     array = as_stored(rows)
-    if _package(array).startswith("dask") and hasattr(array, "columns"):
-        _column_names(array)
-        array = array.to_dask_array()
-    elif not isinstance(array, da.Array) and not dask.is_dask_collection(array):
+    if _is_dask_frame(array):
+        array = _frame_array(array)
+    elif not dask.is_dask_collection(array):
         _check_2d(array)
         unit = read_unit(array) or _rows_in(_READ_BYTES, array)
         array = da.from_array(
@@ -161,9 +179,9 @@ def row_source(
     """
     array = as_stored(rows)
     names = tuple(feature_names) if feature_names is not None else None
-    if _package(array).startswith("dask") and hasattr(array, "columns"):
-        names = _column_names(array)
-        array = array.to_dask_array()
+    if _is_dask_frame(array):
+        names = column_names(array) if array.ndim == 2 else None
+        array = _frame_array(array)
     _check_2d(array)
     if dask.is_dask_collection(array):
         return _from_dask(array, names)
@@ -194,6 +212,7 @@ def _weights_as_array(weights: ArrayLike) -> da.Array | Array:
         stored = da.from_array(stored, lock=False)
     else:
         stored = np.asarray(stored)
+        check_dtype(stored.dtype, "sample_weight")
     if stored.ndim != 1:
         raise RowsError(f"Sample weights must be 1D array or scalar, got shape {stored.shape}.")
     return stored
@@ -226,7 +245,7 @@ def with_weights(source: RowSource, sample_weight: ArrayLike) -> RowSource:
         raise _wrong_length(array.shape, n_rows)
     weights = tuple(
         RowRange(array, start, start + size)
-        for start, size in zip(source.starts, sizes, strict=True)
+        for start, size in zip((0, *accumulate(sizes[:-1])), sizes, strict=True)
     )
     return replace(source, weights=weights)
 

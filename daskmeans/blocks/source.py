@@ -88,11 +88,9 @@ class RowSource:
         return sum(self.known_sizes)
 
     @property
-    def starts(self) -> tuple[int, ...]:
-        """Global number of each block's first row, 0 for all while sizes are unknown."""
-        if self.sizes is None:
-            return (0,) * self.n_blocks
-        return (0, *accumulate(self.sizes[:-1])) if self.sizes else ()
+    def starts(self) -> tuple[int, ...] | None:
+        """Global number of each block's first row; None while sizes are unknown."""
+        return None if self.sizes is None else (0, *accumulate(self.sizes[:-1]))
 
     def whole_array(self) -> Rows:
         """Return the NumPy array behind an in-memory source."""

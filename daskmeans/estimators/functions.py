@@ -13,7 +13,7 @@ from daskmeans.algorithms.seeding import kmeans_plusplus_rows, new_seed
 from daskmeans.algorithms.survey import survey
 from daskmeans.blocks.inputs import ArrayLike
 from daskmeans.estimators.kmeans import KMeans
-from daskmeans.estimators.rows import check_enough_rows, open_rows
+from daskmeans.estimators.rows import open_rows
 from daskmeans.typing import Array
 
 
@@ -106,8 +106,9 @@ def kmeans_plusplus(
     array([3, 2])
     """
     generator = check_random_state(random_state)
-    run = open_rows(KMeans(n_clusters), X, sample_weight, reset=True)
-    check_enough_rows(run.source, n_clusters)
+    model = KMeans(n_clusters)
+    model._validate_params()
+    run = open_rows(model, X, sample_weight, reset=True)
     surveyed = survey(run, n_clusters, new_seed(generator))
     chosen = kmeans_plusplus_rows(surveyed, n_clusters, generator, n_local_trials)
     centers = np.asarray(surveyed.sample[chosen], dtype=np.float64)
@@ -143,8 +144,9 @@ def kmeans_parallel(
     [1.5, 10.0]
     """
     generator = check_random_state(random_state)
-    run = open_rows(KMeans(n_clusters), X, sample_weight, reset=True)
-    check_enough_rows(run.source, n_clusters)
+    model = KMeans(n_clusters, oversampling_factor=oversampling_factor, init_rounds=init_rounds)
+    model._validate_params()
+    run = open_rows(model, X, sample_weight, reset=True)
     surveyed = survey(run, n_clusters, new_seed(generator))
     return seed_in_rounds(
         run,

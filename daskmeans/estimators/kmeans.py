@@ -26,7 +26,6 @@ from daskmeans.algorithms.lloyd import IterationRecord
 from daskmeans.algorithms.rowwise import distance_rows, fill, label_rows, map_lazily
 from daskmeans.blocks.inputs import ArrayLike, as_dask_array, is_lazy
 from daskmeans.estimators.rows import (
-    check_enough_rows,
     check_initial_centers,
     check_rows,
     open_rows,
@@ -190,7 +189,6 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             fewer rows than clusters; for weights that are negative or not one a row.
         """
         run = open_rows(self, X, sample_weight, reset=True)
-        check_enough_rows(run.source, self.n_clusters)
         seeding = self._seeding(X)
         with observing(self._print_iteration):
             fitted = fit(

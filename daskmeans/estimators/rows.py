@@ -8,8 +8,15 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
 from daskmeans.algorithms.survey import block_sizes
-from daskmeans.blocks.inputs import ArrayLike, as_dask_array, is_lazy, row_source, with_weights
-from daskmeans.blocks.source import RowSource
+from daskmeans.blocks.block import check_dtype
+from daskmeans.blocks.inputs import (
+    ArrayLike,
+    as_dask_array,
+    column_names,
+    is_lazy,
+    row_source,
+    with_weights,
+)
 from daskmeans.errors import RowsError
 from daskmeans.passes.graph import Runner, thread_count
 from daskmeans.typing import Array
@@ -36,9 +43,9 @@ def check_rows(estimator: BaseEstimator, X: ArrayLike, *, reset: bool) -> ArrayL
         )
         return checked if checked.dtype.isnative else checked.astype(checked.dtype.newbyteorder())
     source = row_source(X)
-    columns = getattr(X, "columns", None)
+    columns = column_names(X) if hasattr(X, "columns") else None
     if columns is not None:
-        _check_columns(estimator, [str(name) for name in columns], reset=reset)
+        _check_columns(estimator, list(columns), reset=reset)
     if reset:
         estimator.n_features_in_ = source.n_features
         if columns is None and hasattr(estimator, "feature_names_in_"):
@@ -71,28 +78,17 @@ def open_rows(
     Raises
     ------
     ValueError
-        As `check_rows`; if there are no rows, or not one weight a row.
+        As `check_rows`; if there is not one weight a row.
     """
     rows = check_rows(estimator, X, reset=reset)
     source = row_source(
         rows, n_threads=thread_count(), feature_names=getattr(estimator, "feature_names_in_", None)
     )
-    if source.sizes is None:
-        source = source.with_sizes(block_sizes(Runner(source)))
-    if source.n_rows == 0:
-        raise RowsError(
-            f"Found array with 0 sample(s) (shape=(0, {source.n_features})) while a minimum of 1 "
-            f"is required by {type(estimator).__name__}."
-        )
     if sample_weight is not None:
+        if source.sizes is None:
+            source = source.with_sizes(block_sizes(Runner(source)))
         source = with_weights(source, sample_weight)
     return Runner(source)
-
-
-def check_enough_rows(source: RowSource, n_clusters: int) -> None:
-    """Raise if there are fewer rows than clusters, in scikit-learn's words."""
-    if source.n_rows < n_clusters:
-        raise RowsError(f"n_samples={source.n_rows} should be >= n_clusters={n_clusters}.")
 
 
 def check_initial_centers(init: ArrayLike, n_clusters: int, n_features: int) -> Array:
@@ -105,7 +101,9 @@ def check_initial_centers(init: ArrayLike, n_clusters: int, n_features: int) -> 
     """
     if is_lazy(init):
         (init,) = dask.compute(as_dask_array(init))
-    centers = np.array(init, dtype=np.float64, order="C")
+    given = np.asarray(init)
+    check_dtype(given.dtype, "init")
+    centers = np.array(given, dtype=np.float64, order="C")
     if centers.ndim != 2 or centers.shape[0] != n_clusters:
         raise ValueError(
             f"The shape of the initial centers {centers.shape} does not match the number of "

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import pickle
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -97,11 +98,11 @@ class _LockedCache(FunctionCache):
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        """Hold the lock; where that fails (a file system without locks), go without the cache."""
+        """Hold the lock; where the cache fails (no locks, a full disk, damage), go without it."""
         try:
             with locket.lock_file(os.path.join(self.cache_path, "lock"), timeout=120):
                 yield
-        except (OSError, locket.LockError) as error:
+        except (OSError, EOFError, pickle.UnpicklingError, locket.LockError) as error:
             logger.info("The compilation cache %s is not used: %s.", self.cache_path, error)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:

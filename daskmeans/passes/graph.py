@@ -31,7 +31,7 @@ from daskmeans.blocks.inputs import row_source
 from daskmeans.blocks.source import Key, Part, RowRange, RowSource
 from daskmeans.partials import PartialT
 from daskmeans.passes.events import PassEnded, PassStarted, tell
-from daskmeans.passes.plan import BlockTask, Pass, merge, merge_tree
+from daskmeans.passes.plan import BlockTask, Pass, merge, merge_tree, rows_until
 
 
 def current_scheduler() -> Callable[..., Any]:
@@ -115,7 +115,6 @@ class Runner:
         self.source = source
         if self._client is not None and source.in_memory:
             self.source = _on_cluster(self._client, source)
-        self._starts = self.source.starts
         # One block in memory needs no scheduler, and small fits no millisecond of it a pass.
         self._direct = (
             self.source.in_memory
@@ -136,7 +135,7 @@ class Runner:
         started = time.perf_counter()
         result: PartialT
         if self._direct:
-            result = self._task(step, 0)(self._weights(0), *self.source.parts[0])
+            result = self._task(step, 0)(0, self._weights(0), *self.source.parts[0])
         else:
             graph, key = self.graph(step)
             with nullcontext() if self._client is not None else blas_on_one_thread():
@@ -150,10 +149,21 @@ class Runner:
         token = f"{self._token}-{next(self._numbers)}"
         graph: dict[TaskKey, Any] = dict(source.graph)
         below: list[TaskKey] = []
+        starts = source.starts
+        start: Any = 0
         for number, parts in enumerate(source.parts):
             arguments = [_argument(part) for part in (self._weights(number), *parts)]
             key: TaskKey = (f"{step.name}-{token}", number)
-            graph[key] = self._fused(Task(key, self._task(step, number), *arguments), parts)
+            call = self._task(step, number)
+            if starts is not None:
+                graph[key] = self._fused(Task(key, call, starts[number], *arguments), parts)
+            else:
+                # The rows of a block are numbered as soon as those before it have been counted: a
+                # chain of tiny tasks beside the blocks, instead of a pass that only counts.
+                graph[key] = Task(key, call, start, *arguments)
+                counted: TaskKey = (f"kmeans-row-numbers-{token}", number)
+                graph[counted] = Task(counted, rows_until, start, arguments[1])
+                start = TaskRef(counted)
             below.append(key)
         for level, nodes in enumerate(merge_tree(len(below))):
             keys: list[TaskKey] = []
@@ -164,13 +174,22 @@ class Runner:
             below = keys
         return graph, below[0]
 
+    def learn_sizes(self, sizes: tuple[int, ...]) -> None:
+        """Take over the rows of each block, counted in a pass."""
+        self.source = self.source.with_sizes(sizes)
+
     def _weights(self, number: int) -> Part | None:
         return None if self.source.weights is None else self.source.weights[number]
 
     def _task(self, step: Pass[PartialT], number: int) -> BlockTask[PartialT]:
         source = self.source
-        start = self._starts[number]
-        return BlockTask(step.chunk, step.parameters, number, start, source.n_features)
+        return BlockTask(
+            step.chunk,
+            step.parameters,
+            number,
+            source.n_features,
+            None if source.sizes is None else source.sizes[number],
+        )
 
     def _fused(self, task: Task, parts: tuple[Part, ...]) -> GraphNode:
         """Join a block's own reading task to its computing task where nothing else uses it."""

@@ -37,15 +37,20 @@ class BlockTask(Generic[PartialT]):
     chunk: Callable[[Block, Any], PartialT]
     parameters: Any
     number: int
-    start: int
     n_features: int
+    n_rows: int | None
 
-    def __call__(self, weights: Any, *parts: Any) -> PartialT:
+    def __call__(self, start: int | None, weights: Any, *parts: Any) -> PartialT:
         read = [part.read() if isinstance(part, RowRange) else part for part in parts]
         if isinstance(weights, RowRange):
             weights = weights.read()
-        block = make_block(self.number, self.start, read, weights, self.n_features)
+        block = make_block(self.number, start, read, weights, self.n_features, self.n_rows)
         return self.chunk(block, self.parameters)
+
+
+def rows_until(start: int, rows: Any) -> int:
+    """The task that numbers the rows after a block of unknown size: its start plus its rows."""
+    return start + len(rows)
 
 
 def merge(*partials: PartialT) -> PartialT:

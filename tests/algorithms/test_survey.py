@@ -28,14 +28,15 @@ def test_scales_keep_every_sum_within_62_bits(case):
     found = surveyed(da.from_array(case.rows, chunks=case.chunkings[0]), case.weights)
     n, d = case.rows.shape
     y = np.abs(case.rows.astype(np.float64) - found.shift)
-    largest = 1.0 if case.weights is None else case.weights.max()
+    largest = 1.0 if case.weights is None else case.weights.max() / 2.0**found.weight_exponent
+    assert 0.5 < largest <= 1
     terms = np.column_stack((y, (y**2).sum(axis=1), np.ones(n))) * largest
     quantised = terms * found.scale[[*range(d), -2, -1]]
     assert quantised.max() < 2.0**50
     assert n * quantised.max() < 2.0**62
     # And as fine as that allows: the largest number of each column fills its bits. (Which sum of
     # squares is the largest is not known from ranges.)
-    features = quantised[:, :d].max(axis=0)
+    features = quantised[:, :d].max(axis=0) / largest
     assert (features[features > 0] >= 2.0**49).all()
     mantissas, _ = np.frexp(found.scale[found.scale > 0])
     assert set(mantissas) == {0.5}

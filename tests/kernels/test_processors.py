@@ -20,7 +20,7 @@ generator = np.random.default_rng(0)
 for n, d, k, dtype in [(997, 3, 5, "f4"), (499, 19, 11, "f8")]:
     rows = (100 + generator.normal(size=(n, d))).astype(dtype)
     model = KMeans(k, init=rows[:k], max_iter=10, tol=0).fit(rows)
-    print(model.inertia_.hex(), model.cluster_centers_.tobytes().hex(), model.labels_.tobytes().hex())
+    print(model.inertia_.hex(), model.cluster_centers_.tobytes().hex(), *model.labels_)
 print(VECTOR_BYTES)
 """
 
