@@ -54,7 +54,7 @@ def k_means(
     >>> from daskmeans import k_means
     >>> centers, labels, inertia = k_means(np.array([[1.0], [2.0], [9.0]]), 2, random_state=0)
     >>> labels.tolist(), inertia
-    ([1, 1, 0], 0.5)
+    ([0, 0, 1], 0.5)
     """
     model = KMeans(
         n_clusters,
