@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -14,10 +15,11 @@ import dask
 
 from daskmeans import __version__
 from daskmeans.edges.demo import run_demo, summary
-from daskmeans.edges.outputs import check_output
-from daskmeans.edges.persistence import is_model, load_model, save_model
+from daskmeans.edges.outputs import check_apart, check_output
+from daskmeans.edges.persistence import MODEL, is_model, load_model, save_model
 from daskmeans.edges.progress import progress_bar
-from daskmeans.edges.zarr_io import open_zarr_rows, write_zarr
+from daskmeans.edges.zarr_io import ZARR_ARRAY, open_zarr_rows, write_zarr
+from daskmeans.errors import DaskMeansError
 from daskmeans.estimators.kmeans import KMeans
 
 _SCHEDULERS = ("threads", "processes", "sync")
@@ -34,16 +36,37 @@ _scheduler = click.option(
 
 
 def _one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn what a user can mend into one line and exit code 1; all else is a bug, and shows."""
+    """Turn errors into one line and exit code 1, and warnings into one line each.
+
+    A damaged chunk surfaces as whatever its codec raises, and a lost worker as whatever dask does:
+    no list of types would hold them. `--debug` shows where an error comes from.
+    """
 
     @wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
         try:
-            command(*args, **kwargs)
-        except (ValueError, OSError, ImportError) as error:
-            raise click.ClickException(str(error)) from error
+            with warnings.catch_warnings():
+                warnings.showwarning = _show_warning
+                command(*args, **kwargs)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            if click.get_current_context().find_root().params["debug"]:
+                raise
+            raise click.ClickException(_one_line(error)) from error
 
     return wrapped
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if text and isinstance(error, (DaskMeansError, ValueError, OSError, ImportError)):
+        return text
+    return f"{type(error).__name__}: {text} (`daskmeans --debug ...` shows where)"
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    click.echo(f"Warning: {message}", err=True)
 
 
 @contextmanager
@@ -57,11 +80,18 @@ def _running_on(scheduler: str) -> Iterator[None]:
 
         try:
             client = Client(scheduler, timeout=_CONNECT_SECONDS)
-        except (OSError, TimeoutError, ValueError) as error:
+        except (OSError, TypeError, ValueError) as error:  # TypeError: tls without certificates
             raise click.ClickException(
                 f"No dask scheduler answered at {scheduler} within {_CONNECT_SECONDS} s: {error}"
             ) from error
         with client:
+            try:
+                client.wait_for_workers(1, timeout=_CONNECT_SECONDS)
+            except TimeoutError as error:
+                raise click.ClickException(
+                    f"The dask scheduler at {scheduler} has no workers: start one with "
+                    f"`dask worker {scheduler}`."
+                ) from error
             yield
     else:
         raise click.BadParameter(
@@ -72,8 +102,9 @@ def _running_on(scheduler: str) -> Iterator[None]:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, package_name="daskmeans")
-def main() -> None:
+@click.option("--debug", is_flag=True, help="Show where an error comes from.")
+@click.version_option(__version__, prog_name="daskmeans")
+def main(debug: bool) -> None:
     """k-means on Zarr stores of any size."""
 
 
@@ -130,9 +161,10 @@ def fit(
     if labels is None and model is None:
         raise click.UsageError("Nothing to keep: give --labels, --model or both.")
     rows = open_zarr_rows(store)
-    for output in (labels, model):
-        if output is not None:
-            check_output(output, overwrite=overwrite)
+    outputs = {path: kind for path, kind in ((labels, ZARR_ARRAY), (model, MODEL)) if path}
+    check_apart([path for path in (labels, model) if path], [store])
+    for path, kind in outputs.items():
+        check_output(path, kind, overwrite=overwrite)
     estimator = KMeans(
         n_clusters,
         init=init,
@@ -144,10 +176,11 @@ def fit(
     with _running_on(scheduler):
         with progress_bar(max_iter):
             estimator.fit(rows)
-        if labels is not None:
-            write_zarr(estimator.labels_, labels, overwrite=overwrite)
+        # The model first: should the disk be full, the labels can be made again from it.
         if model is not None:
             save_model(estimator, model, overwrite=overwrite)
+        if labels is not None:
+            write_zarr(estimator.labels_, labels, overwrite=overwrite)
     click.echo(
         f"{rows.shape[0]:,} rows, {n_clusters} clusters: {estimator.n_iter_} iterations, "
         f"inertia {estimator.inertia_:.10g}"
@@ -168,7 +201,8 @@ def predict(model: Path, store: str, output: Path, scheduler: str, overwrite: bo
     """
     estimator = load_model(model)
     rows = open_zarr_rows(store)
-    check_output(output, overwrite=overwrite)
+    check_apart([output], [model, store])
+    check_output(output, ZARR_ARRAY, overwrite=overwrite)
     with _running_on(scheduler):
         write_zarr(estimator.predict(rows), output, overwrite=overwrite)
     click.echo(f"{rows.shape[0]:,} labels in {output}")

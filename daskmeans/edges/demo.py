@@ -11,15 +11,21 @@ import numpy as np
 import zarr
 
 from daskmeans.datasets import sample_image_pixels, sample_images
-from daskmeans.edges.outputs import check_output, written_beside
-from daskmeans.edges.persistence import save_model
+from daskmeans.edges.outputs import OutputKind, check_output, written_beside
+from daskmeans.edges.persistence import MODEL, save_model
 from daskmeans.edges.progress import progress_bar
-from daskmeans.edges.zarr_io import open_zarr_rows, write_zarr
+from daskmeans.edges.zarr_io import ZARR_ARRAY, open_zarr_rows, write_zarr
 from daskmeans.errors import missing_extra
 from daskmeans.estimators.kmeans import KMeans
 
 ROWS_A_CHUNK = 427 * 64  # twenty chunks
-_NAMES = ("pixels.zarr", "labels.zarr", "model", "palette.png")
+_PICTURE = OutputKind("a picture", lambda path: path.is_file() and path.suffix == ".png")
+_OUTPUTS = {
+    "pixels.zarr": ZARR_ARRAY,
+    "labels.zarr": ZARR_ARRAY,
+    "model": MODEL,
+    "palette.png": _PICTURE,
+}
 
 
 @dataclass(frozen=True)
@@ -56,11 +62,11 @@ def run_demo(folder: Path, *, n_clusters: int = 64, overwrite: bool = False) -> 
     MissingExtraError
         If Pillow or matplotlib is not installed.
     """
-    files = tuple(folder / name for name in _NAMES)
-    for path in files:
-        check_output(path, overwrite=overwrite)
+    files = tuple(folder / name for name in _OUTPUTS)
+    for path, kind in zip(files, _OUTPUTS.values(), strict=True):
+        check_output(path, kind, overwrite=overwrite)
     images = sample_images()
-    _import_pyplot()
+    _figure_class()
     pixels, labels, model_folder, picture = files
     # Written as any data set is: rows in chunks. From here on the store is all there is.
     write_zarr(sample_image_pixels(chunks=ROWS_A_CHUNK), pixels, overwrite=overwrite)
@@ -73,13 +79,13 @@ def run_demo(folder: Path, *, n_clusters: int = 64, overwrite: bool = False) -> 
     write_zarr(model.labels_, labels, overwrite=overwrite)
     save_model(model, model_folder, overwrite=overwrite)
     found = np.asarray(zarr.open_array(str(labels), mode="r")[:])
-    with written_beside(picture, overwrite=overwrite) as partial:
+    with written_beside(picture, _PICTURE, overwrite=overwrite) as partial:
         _draw(images, model.cluster_centers_, found, partial)
     shares = np.bincount(found, minlength=n_clusters) / len(found)
     return DemoResult(model, len(found), model.labels_.numblocks[0], seconds, shares, files)
 
 
-def _import_pyplot() -> Any:
+def _figure_class() -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -91,7 +97,7 @@ def _draw(images: Any, centers: Any, labels: Any, path: Path) -> None:
     """Draw each photograph beside itself in the palette, and the palette below."""
     palette = np.clip(np.rint(centers), 0, 255).astype(np.uint8)
     recolored = palette[labels].reshape(images.shape)
-    figure = _import_pyplot()(figsize=(10, 7.6), layout="constrained")
+    figure = _figure_class()(figsize=(10, 7.6), layout="constrained")
     axes = figure.subplots(3, 2, height_ratios=[10, 10, 1])
     n_colors = [len(np.unique(image.reshape(-1, 3), axis=0)) for image in images]
     for i, (image, copy) in enumerate(zip(images, recolored, strict=True)):

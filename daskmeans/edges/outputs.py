@@ -5,60 +5,131 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from daskmeans.errors import OutputError, OutputExistsError
 
 
-def check_output(path: str | os.PathLike[str], *, overwrite: bool) -> None:
+@dataclass(frozen=True)
+class OutputKind:
+    """What an output is. Overwriting replaces nothing of another kind: it may be someone's work.
+
+    Attributes
+    ----------
+    name : str
+        With its article, for messages.
+    matches : function (Path) -> bool
+        Tells whether what is at a path is of this kind.
+    """
+
+    name: str
+    matches: Callable[[Path], bool]
+
+
+def check_output(path: str | os.PathLike[str], kind: OutputKind, *, overwrite: bool) -> Path:
     """Raise if an output could not be put at `path` later; for a call before the work starts.
+
+    Returns
+    -------
+    Path
+        Where the output goes: absolute, and behind symbolic links, which stay.
 
     Raises
     ------
     OutputExistsError
-        If something is there and `overwrite` is false.
+        If something is there, and `overwrite` is false or it is of another kind.
     OutputError
         If the folder is not there and cannot be made, or cannot be written.
     """
-    path = Path(path)
-    if path.exists() and not overwrite:
-        raise OutputExistsError(f"{path} exists already: choose another name, or pass --overwrite.")
-    probe = path.parent / f".{path.name}.{uuid.uuid4().hex}.probe"
+    target = Path(path).resolve()
+    probe = target.parent / f".{target.name}.{uuid.uuid4().hex}.probe"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            _check_replaceable(path, target, kind, overwrite=overwrite)
+        target.parent.mkdir(parents=True, exist_ok=True)
         probe.touch()
         probe.unlink()
+    except OutputExistsError:
+        raise
     except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror} ({path.parent}).") from error
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror} ({Path(path).parent})."
+        ) from error
+    return target
+
+
+def _check_replaceable(
+    path: str | os.PathLike[str], target: Path, kind: OutputKind, *, overwrite: bool
+) -> None:
+    if not overwrite:
+        raise OutputExistsError(f"{path} exists already: choose another name, or pass --overwrite.")
+    is_empty_folder = target.is_dir() and not any(target.iterdir())
+    if not is_empty_folder and not kind.matches(target):
+        raise OutputExistsError(
+            f"{path} is not {kind.name}, so it is not overwritten: choose another name."
+        )
+
+
+def check_apart(
+    outputs: Iterable[str | os.PathLike[str]], inputs: Iterable[str | os.PathLike[str]]
+) -> None:
+    """Raise if an output would replace an input or another output, or lie inside of one.
+
+    Raises
+    ------
+    OutputError
+    """
+    written, read = list(outputs), list(inputs)
+    for number, path in enumerate(written):
+        for other in [*read, *written[:number]]:
+            one, two = Path(path).resolve(), Path(other).resolve()
+            if one.is_relative_to(two) or two.is_relative_to(one):
+                raise OutputError(
+                    f"{path} cannot be written where {other} is: choose a place of its own."
+                )
 
 
 @contextmanager
-def written_beside(path: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Path]:
+def written_beside(
+    path: str | os.PathLike[str], kind: OutputKind, *, overwrite: bool
+) -> Iterator[Path]:
     """Give a new name in the same folder to write to; move it to `path` if nothing was raised.
 
     What is at `path` stays until the new output is whole. A run that is killed leaves a hidden
     name that ends in `.partial`.
     """
-    check_output(path, overwrite=overwrite)
-    path = Path(path)
-    partial = path.parent / f".{path.name}.{uuid.uuid4().hex}.partial"
+    target = check_output(path, kind, overwrite=overwrite)
+    partial = target.parent / f".{target.name}.{uuid.uuid4().hex}.partial"
     try:
         yield partial
-        if path.exists():
-            replaced = partial.with_suffix(".replaced")
-            path.rename(replaced)
-            partial.rename(path)
-            _remove(replaced)
+        if target.exists():
+            # It may have come while this one was written.
+            _check_replaceable(path, target, kind, overwrite=overwrite)
+            _replace(target, partial)
         else:
-            partial.rename(path)
+            partial.rename(target)
     finally:
         _remove(partial)
 
 
+def _replace(target: Path, partial: Path) -> None:
+    replaced = partial.with_suffix(".replaced")
+    target.rename(replaced)
+    try:
+        partial.rename(target)
+    except BaseException:
+        replaced.rename(target)
+        raise
+    _remove(replaced)
+
+
 def _remove(path: Path) -> None:
     if path.is_dir():
-        shutil.rmtree(path)
+        # Tasks that still run after another one failed may write while the folder goes: an error
+        # from here would hide the one that matters.
+        shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 from dataclasses import asdict
@@ -9,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from daskmeans import __version__
 from daskmeans.algorithms.lloyd import IterationRecord
-from daskmeans.edges.outputs import written_beside
+from daskmeans.edges.outputs import OutputKind, written_beside
 from daskmeans.errors import ModelFormatError
 from daskmeans.estimators.kmeans import KMeans
 
@@ -37,6 +40,7 @@ def save_model(model: KMeans, path: str | os.PathLike[str], *, overwrite: bool =
     ------
     OutputExistsError, OutputError
         See `outputs.check_output`.
+    NotFittedError
 
     Examples
     --------
@@ -48,7 +52,10 @@ def save_model(model: KMeans, path: str | os.PathLike[str], *, overwrite: bool =
     >>> load_model(path).predict([[8.0]]).tolist() == model.predict([[8.0]]).tolist()
     True
     """
+    check_is_fitted(model)
     names = getattr(model, "feature_names_in_", None)
+    centers = io.BytesIO()
+    np.save(centers, model.cluster_centers_, allow_pickle=False)
     description = {
         "format": _FORMAT,
         "estimator": "KMeans",
@@ -63,17 +70,21 @@ def save_model(model: KMeans, path: str | os.PathLike[str], *, overwrite: bool =
         "n_iter": model.n_iter_,
         "inertia": model.inertia_,
         "history": [asdict(record) for record in model.history_],
+        "centers_sha256": hashlib.sha256(centers.getvalue()).hexdigest(),
     }
-    with written_beside(path, overwrite=overwrite) as partial:
+    with written_beside(path, MODEL, overwrite=overwrite) as partial:
         partial.mkdir()
         text = json.dumps(description, indent=2)
         (partial / _DESCRIPTION).write_text(text + "\n", encoding="utf-8")
-        np.save(partial / _CENTERS, model.cluster_centers_, allow_pickle=False)
+        (partial / _CENTERS).write_bytes(centers.getvalue())
 
 
 def is_model(path: str | os.PathLike[str]) -> bool:
     """Tell whether a folder holds a model's description."""
     return (Path(path) / _DESCRIPTION).is_file()
+
+
+MODEL = OutputKind("a saved model", is_model)
 
 
 def load_model(path: str | os.PathLike[str]) -> KMeans:
@@ -94,8 +105,8 @@ def load_model(path: str | os.PathLike[str]) -> KMeans:
         raise ModelFormatError(f"There is no model at {path}: {path / _DESCRIPTION} is missing.")
     try:
         description = json.loads((path / _DESCRIPTION).read_text(encoding="utf-8"))
-        centers = np.load(path / _CENTERS, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        content = (path / _CENTERS).read_bytes()
+    except (OSError, ValueError) as error:
         raise ModelFormatError(f"The model at {path} is incomplete or damaged: {error}") from error
     if not isinstance(description, dict) or description.get("format") != _FORMAT:
         raise ModelFormatError(
@@ -103,21 +114,27 @@ def load_model(path: str | os.PathLike[str]) -> KMeans:
             "was it written by a newer version?"
         )
     try:
-        return _restored(description, centers)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ModelFormatError(f"The model at {path} is damaged: {error!r}") from error
+        return _restored(description, content)
+    except KeyError as error:
+        raise ModelFormatError(f"The model at {path} is damaged: it lacks {error}.") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ModelFormatError(f"The model at {path} is damaged: {error}") from error
 
 
-def _restored(description: dict[str, Any], centers: Any) -> KMeans:
-    n_features = int(description["n_features_in"])
-    if centers.dtype != np.float64 or centers.ndim != 2 or centers.shape[1] != n_features:
-        raise ValueError(
-            f"centers of shape {centers.shape} and dtype {centers.dtype}, expected float64 "
-            f"(clusters, {n_features})"
-        )
-    if not len(centers) or not np.isfinite(centers).all():
-        raise ValueError("centers that are not finite, or none")
+def _restored(description: dict[str, Any], content: bytes) -> KMeans:
+    if hashlib.sha256(content).hexdigest() != description["centers_sha256"]:
+        raise ValueError(f"{_CENTERS} is not what was saved, its SHA-256 differs")
+    centers = np.load(io.BytesIO(content), allow_pickle=False)
     model = KMeans(**description["parameters"])
+    model._validate_params()
+    n_features = int(description["n_features_in"])
+    shape = (model.n_clusters, n_features)
+    if centers.dtype != np.float64 or centers.shape != shape:
+        raise ValueError(
+            f"centers of shape {centers.shape} and dtype {centers.dtype}, expected float64 {shape}"
+        )
+    if not np.isfinite(centers).all():
+        raise ValueError("centers that are not finite")
     model.cluster_centers_ = np.ascontiguousarray(centers)
     model.n_features_in_ = n_features
     names = description["feature_names_in"]

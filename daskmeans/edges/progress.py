@@ -33,8 +33,9 @@ def progress_bar(max_iter: int | None = None) -> Iterator[None]:
             elif isinstance(event, IterationEnded):
                 told["inertia"] = f"{event.inertia:.6g}"
                 told["shift"] = f"{event.center_shift:.3g}"
-                bar.update()
             bar.set_postfix(told, refresh=False)
+            if isinstance(event, IterationEnded):
+                bar.update()  # last, since it is what draws the line
 
         with observing(observe):
             yield

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
 import dask.array as da
+import numpy as np
 import zarr
 
-from daskmeans.edges.outputs import written_beside
+from daskmeans.edges.outputs import OutputKind, written_beside
 from daskmeans.errors import RowsError
 
 
@@ -37,13 +39,12 @@ def open_zarr_rows(path: str | os.PathLike[str]) -> zarr.Array[Any]:
     """
     name = os.fspath(path)
     if "://" not in name and not Path(name).exists():
-        raise RowsError(f"There is nothing at {name}: give the path of a Zarr array.")
-    try:
-        found = zarr.open(name, mode="r")
-    except (FileNotFoundError, ValueError, KeyError) as error:
-        raise RowsError(f"{name} is not a Zarr store: {error}") from error
-    if not isinstance(found, zarr.Array):
-        arrays = sorted(key for key, node in found.members(None) if isinstance(node, zarr.Array))
+        raise RowsError(
+            f"There is nothing at {name}: give the path of a Zarr array.{_around(Path(name))}"
+        )
+    found = _open(name)
+    if isinstance(found, zarr.Group):
+        arrays = _array_names(found)
         if not arrays:
             raise RowsError(f"{name} is a Zarr group that holds no arrays.")
         raise RowsError(
@@ -57,6 +58,42 @@ def open_zarr_rows(path: str | os.PathLike[str]) -> zarr.Array[Any]:
     return found
 
 
+def _open(name: str) -> zarr.Array[Any] | zarr.Group:
+    # Absolute, since the workers of a cluster run in folders of their own.
+    location = name if "://" in name else Path(name).absolute()
+    try:
+        return zarr.open(location, mode="r")
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RowsError(f"{name} is not a Zarr store: {error}") from error
+
+
+def _array_names(group: zarr.Group) -> list[str]:
+    with warnings.catch_warnings():
+        # zarr warns of every file in the folder that is not part of the store.
+        warnings.simplefilter("ignore")
+        return sorted(key for key, node in group.members(None) if isinstance(node, zarr.Array))
+
+
+def _around(path: Path) -> str:
+    """Name the arrays of the group that a missing path leads into, if it leads into one."""
+    for parent in path.parents:
+        if any((parent / name).is_file() for name in ("zarr.json", ".zgroup")):
+            found = _open(os.fspath(parent))
+            if isinstance(found, zarr.Group):
+                return f" The group {parent} holds the arrays {', '.join(_array_names(found))}."
+    return ""
+
+
+def _is_array(path: Path) -> bool:
+    try:
+        return isinstance(_open(os.fspath(path)), zarr.Array)
+    except RowsError:
+        return False
+
+
+ZARR_ARRAY = OutputKind("a Zarr array", _is_array)
+
+
 def write_zarr(array: da.Array, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
     """Compute a dask array chunk by chunk into a Zarr array; nothing is gathered.
 
@@ -68,15 +105,22 @@ def write_zarr(array: da.Array, path: str | os.PathLike[str], *, overwrite: bool
     path : str or path
         A local path. The array appears there once it is complete.
     overwrite : bool, default=False
-        Replace what is there.
+        Replace a Zarr array that is there.
 
     Raises
     ------
     OutputExistsError, OutputError
         See `outputs.check_output`; before anything is computed.
+    ValueError
+        If sizes of chunks are unknown.
     """
+    if np.isnan(array.shape).any():
+        raise RowsError(
+            f"{os.fspath(path)} cannot be written from blocks of unknown sizes: call "
+            "compute_chunk_sizes() on the rows first."
+        )
     chunks = tuple(max(1, *sizes) for sizes in array.chunks)
-    with written_beside(path, overwrite=overwrite) as partial:
+    with written_beside(path, ZARR_ARRAY, overwrite=overwrite) as partial:
         target = zarr.create_array(
             store=str(partial), shape=array.shape, chunks=chunks, dtype=array.dtype
         )
