@@ -94,7 +94,7 @@ def farthest_chunk(block: Block, parameters: FarthestParameters) -> KeyedRows:
     return KeyedRows.smallest(
         parameters.n_farthest,
         -sq_distances[chosen],
-        block.row_numbers[chosen],
+        block.first_row + chosen,
         block.rows[chosen],
         weights[chosen],
     )

@@ -57,6 +57,7 @@ def map_lazily(
     centers: CenterSet,
     dtype: np.dtype[Any],
     n_columns: int | None = None,
+    sizes: tuple[int, ...] | None = None,
 ) -> da.Array:
     """Apply a row function to each block of a dask array when the result is computed.
 
@@ -68,8 +69,11 @@ def map_lazily(
     dtype : numpy dtype of the result
     n_columns : int, optional
         Columns of the result, of shape (n, n_columns); without it the shape is (n,).
+    sizes : tuple of int, optional
+        Rows of each block, where the array itself does not know them.
     """
     shape = (0,) if n_columns is None else (0, n_columns)
+    row_chunks = array.chunks[0] if sizes is None else sizes
     return da.map_blocks(
         _apply,
         array,
@@ -78,7 +82,7 @@ def map_lazily(
         out_dtype=dtype,
         n_columns=n_columns,
         drop_axis=1 if n_columns is None else None,
-        chunks=None if n_columns is None else (array.chunks[0], (n_columns,)),
+        chunks=(row_chunks,) if n_columns is None else (row_chunks, (n_columns,)),
         dtype=dtype,
         meta=np.empty(shape, dtype),
         # What a reader of the dask dashboard sees: kmeans-label-rows, kmeans-distance-rows.

@@ -155,7 +155,7 @@ def round_chunk(block: Block, parameters: RoundParameters) -> KeyedRows:
     return KeyedRows.smallest(
         parameters.n_drawn,
         keys[chosen],
-        block.row_numbers[chosen],
+        block.first_row + chosen,
         block.rows[chosen],
         block.row_weights()[chosen],
         distinct=True,

@@ -79,7 +79,7 @@ def survey_chunk(block: Block, parameters: SurveyParameters) -> Survey:
         if bad_row >= 0:
             raise not_finite(block, part.start + bad_row, parameters.feature_names)
         low, high = np.minimum(low, tile_low), np.maximum(high, tile_high)
-    largest = float(block.row_weights().max(initial=0.0))
+    largest = 1.0 if block.weights is None else float(block.weights.max(initial=0.0))
     ranges = Ranges(r, low, high, largest, ((block.number, r),))
     return Survey(ranges, _sample_of(block, parameters))
 
@@ -89,22 +89,23 @@ def _sample_of(block: Block, parameters: SurveyParameters) -> KeyedRows:
     seed, purpose, start = (
         np.uint64(value) for value in (parameters.seed, SAMPLE_DRAW, block.first_row)
     )
-    weights = block.row_weights()
     keys: Array
     if block.weights is None:
         keys = np.empty(r, np.uint64)
         uniform_keys(seed, purpose, start, keys)
         chosen = np.flatnonzero(keys <= np.uint64(parameters.key_limit))
+        weights = np.ones(len(chosen))
     else:
         keys = np.empty(r)
-        exponential_keys(seed, purpose, start, weights, keys)
+        exponential_keys(seed, purpose, start, block.weights, keys)
         chosen = np.arange(r)
+        weights = block.weights
     return KeyedRows.smallest(
         parameters.sample_rows + 1,
         keys[chosen],
-        block.row_numbers[chosen],
+        block.first_row + chosen,
         block.rows[chosen] if parameters.keep_rows else block.rows[chosen, :0],
-        weights[chosen],
+        weights,
     )
 
 

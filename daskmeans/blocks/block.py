@@ -67,11 +67,6 @@ class Block:
         return len(self.rows)
 
     @property
-    def row_numbers(self) -> Array:
-        """Global numbers of the rows, of shape (r,), int64."""
-        return np.arange(self.first_row, self.first_row + len(self.rows))
-
-    @property
     def first_row(self) -> int:
         """Global number of the first row, where it is known."""
         if self.start is None:

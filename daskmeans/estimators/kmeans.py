@@ -85,7 +85,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Label of each row: NumPy for rows in memory and memory maps, else a lazy dask array with the
         rows' chunks, which is computed when it is used. Lazy labels are left out of a pickle.
     inertia_ : float
-        Weighted sum of squared distances of rows to their centers, exact to the last bit.
+        Weighted sum of the squared distances of rows to their centers; the sum is rounded once.
     n_iter_ : int
         Number of iterations run.
     history_ : list of IterationRecord
@@ -102,7 +102,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     -----
     Lloyd, "Least squares quantization in PCM", 1982. Labels are decided as by float64 differences
     (ties to the lowest center), sums are exact integers of quantised rows; the error of a center
-    is about 2**-(62 - log2 n) of the column's range.
+    is about 2**-(62 - log2 n) of the column's range. A weight below that share of the largest
+    weight counts as 0.
 
     Examples
     --------
@@ -209,8 +210,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         self.labels_ = fitted.labels
         if self.labels_ is None:
             # Sizes that were unknown have been counted meanwhile.
-            self.labels_ = self._lazy_labels(X)
-            self.labels_._chunks = (run.source.known_sizes,)
+            self.labels_ = self._lazy_labels(X, run.source.known_sizes)
         return self
 
     def _seeding(self, X: ArrayLike) -> Seeding:
@@ -329,10 +329,10 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         centers = np.asarray(self.cluster_centers_, dtype=np.float64)
         return CenterSet.make(centers, model_shift(centers), dtype)
 
-    def _lazy_labels(self, X: ArrayLike) -> da.Array:
+    def _lazy_labels(self, X: ArrayLike, sizes: tuple[int, ...] | None = None) -> da.Array:
         array = as_dask_array(X)
         centers = self._center_set(array.dtype)
-        return map_lazily(label_rows, array, centers, np.dtype(np.int32))
+        return map_lazily(label_rows, array, centers, np.dtype(np.int32), sizes=sizes)
 
     @property
     def _n_features_out(self) -> int:

@@ -37,6 +37,10 @@ def check_rows(estimator: BaseEstimator, X: ArrayLike, *, reset: bool) -> ArrayL
     ValueError, TypeError
         With scikit-learn's wording where it has one.
     """
+    if np.ma.is_masked(X):
+        raise RowsError(
+            "X has masked values. k-means needs a value everywhere: fill or drop such rows first."
+        )
     if not stays_in_place(X):
         checked = validate_data(
             estimator, X, reset=reset, order="C", ensure_all_finite=False, accept_sparse=False

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from daskmeans.kernels.compile import inlined, kernel
+from daskmeans.kernels.compile import inlined, kernel, rarely_called
 from daskmeans.kernels.strip import nearest_in_strip, transpose_strip
 from daskmeans.kernels.vector import TILE_CENTERS, strip_rows
 from daskmeans.typing import Array
@@ -82,7 +82,7 @@ def pack_centers(centers: Array, shift: Array, dtype: np.dtype[Any]) -> PackedCe
     )
 
 
-@inlined
+@rarely_called
 def nearest_by_definition(
     rows,  # IN  (r, d)
     i,  # IN  number of the row

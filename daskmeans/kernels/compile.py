@@ -124,5 +124,13 @@ def kernel(function: Function) -> Function:
 
 
 def inlined(function: Function) -> Function:
-    """Compile a function that only kernels call; its code is cached with theirs."""
+    """Compile a function into the kernels that call it.
+
+    Passing a few arrays to a function costs 40 ns, as much as labelling three rows.
+    """
+    return numba.njit(nogil=True, error_model="numpy", forceinline=True)(function)
+
+
+def rarely_called(function: Function) -> Function:
+    """Compile a function that kernels call for few rows; its code is cached with theirs."""
     return numba.njit(nogil=True, error_model="numpy")(function)

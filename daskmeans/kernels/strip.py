@@ -53,11 +53,12 @@ def transpose_strip(
         strip_data = data_pointer(context, b, sig.args[3], args[3])
         last_row = b.sub(n_rows, int64(1))
         n_quads = b.sdiv(b.add(n_features, int64(3)), int64(4))
-        offsets = []
-        for i in range(VECTORS * n):
-            row = b.add(args[1], int64(i))
-            row = b.select(b.icmp_signed("<", row, last_row), row, last_row)
-            offsets.append(b.mul(row, n_features))
+        # Offset of row i: start + i, but not past the last row. The distance between rows is 0 once
+        # they are all the last one.
+        offsets = [b.mul(args[1], n_features)]
+        for i in range(1, VECTORS * n):
+            inside = b.icmp_signed("<=", b.add(args[1], int64(i)), last_row)
+            offsets.append(b.add(offsets[-1], b.select(inside, n_features, int64(0))))
         with cgutils.for_range(b, n_quads) as quads:
             first = b.mul(quads.index, int64(4))
             mask = quad.lanes_below(b.sub(n_features, first))

@@ -1,0 +1,168 @@
+"""A Lloyd iteration of ours against that of each peer, run in turn in processes of their own.
+
+python benchmarks/peers.py
+python benchmarks/peers.py --cells 'blobs-*' --contenders scikit-learn --dtype float64
+python benchmarks/peers.py --quick
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import sys
+from datetime import date
+from fnmatch import fnmatchcase
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+
+from contenders import MODULES, OURS, PEERS
+from data import GRID, Cell
+from machine import describe_machine
+from pairs import Crew, Plan, run_cell
+from report import RESULTS, render_peers
+from results import CellResult, PeersResult
+from workers import ContenderFailed, ContenderMissing
+
+_QUICK_PAIRS = 2
+_QUICK_ITERATIONS = 3
+
+
+@click.command()
+@click.option(
+    "--cells",
+    "patterns",
+    multiple=True,
+    metavar="PATTERN",
+    help="Cells whose names match, like 'blobs-*' or '*-2M-4-8'; may be repeated. Default: all.",
+)
+@click.option(
+    "--contenders",
+    "peers",
+    multiple=True,
+    type=click.Choice(PEERS),
+    help="A peer to run against; may be repeated. Default: all.",
+)
+@click.option(
+    "--dtype",
+    "dtypes",
+    multiple=True,
+    type=click.Choice(["float32", "float64"]),
+    default=["float32"],
+    show_default=True,
+    help="May be repeated: a full report has both.",
+)
+@click.option("--pairs", default=5, show_default=True, type=click.IntRange(5))
+@click.option("--iterations", default=20, show_default=True, type=click.IntRange(1))
+@click.option("--threads", default=2, show_default=True, type=click.IntRange(1))
+@click.option(
+    "--python",
+    "pythons",
+    multiple=True,
+    metavar="NAME=INTERPRETER",
+    help="Interpreter for a contender that lives in another environment; may be repeated.",
+)
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=RESULTS,
+    show_default="benchmarks/results",
+    help="Folder for peers.json and peers.md, which are replaced.",
+)
+@click.option("--quick", is_flag=True, help="See that all works: small arrays; writes nothing.")
+def main(
+    patterns: tuple[str, ...],
+    peers: tuple[str, ...],
+    dtypes: tuple[str, ...],
+    pairs: int,
+    iterations: int,
+    threads: int,
+    pythons: tuple[str, ...],
+    output: Path,
+    quick: bool,
+) -> None:
+    """Time 20 Lloyd iterations of ours and of each peer, A B A B, on every cell of the grid."""
+    interpreters = _interpreters(pythons)
+    cells = [cell.with_dtype(dtype) for dtype in dtypes for cell in _selected(patterns)]
+    if quick:
+        cells = [cell.shrunk() for cell in cells]
+        pairs, iterations = _QUICK_PAIRS, _QUICK_ITERATIONS
+    plan = Plan(peers or PEERS, threads, pairs, iterations)
+
+    with Crew(interpreters, threads) as crew:
+        try:
+            results = [_reported(run_cell(cell, crew, plan)) for cell in cells]
+        except ContenderMissing as error:
+            raise click.ClickException(f"{OURS} is not installed: {error}") from None
+        except ContenderFailed as error:
+            raise click.ClickException(str(error)) from None
+        about = {name: crew.about[name] for name in (OURS, *plan.peers)}
+
+    result = PeersResult(
+        date=date.today().isoformat(),
+        command=_shown_command(),
+        machine=describe_machine(),
+        n_threads=threads,
+        n_pairs=pairs,
+        n_iter=iterations,
+        contenders=about,
+        cells=results,
+    )
+    if quick:
+        click.echo(render_peers(result))
+        return
+    result.write(output / "peers.json")
+    (output / "peers.md").write_text(render_peers(result))
+    click.echo(f"Wrote {output / 'peers.json'} and {output / 'peers.md'}.")
+
+
+def _selected(patterns: tuple[str, ...]) -> list[Cell]:
+    cells = [
+        cell
+        for cell in GRID
+        if not patterns or any(fnmatchcase(cell.name, pattern) for pattern in patterns)
+    ]
+    if not cells:
+        names = ", ".join(cell.name for cell in GRID)
+        raise click.BadParameter(f"no cell matches; there are {names}.", param_hint="--cells")
+    # Said before an hour's work and not after it.
+    if any(cell.data == "pixels" for cell in cells) and find_spec("PIL") is None:
+        raise click.ClickException(
+            "the sample images need Pillow: install it, or choose other cells by --cells."
+        )
+    return cells
+
+
+def _interpreters(pythons: tuple[str, ...]) -> dict[str, str]:
+    interpreters = {}
+    for value in pythons:
+        name, equals, interpreter = value.partition("=")
+        found = shutil.which(interpreter)
+        if name not in MODULES or not equals or found is None:
+            raise click.BadParameter(
+                f"{value!r} must be NAME=INTERPRETER with one of {', '.join(MODULES)} and a "
+                "program that exists.",
+                param_hint="--python",
+            )
+        interpreters[name] = found
+    return interpreters
+
+
+def _reported(result: CellResult) -> CellResult:
+    """Tell on standard error how a cell went, and pass it on."""
+    ratios = [f"{peer} {result.ratio(peer).median:.2f}" for peer in result.peers]
+    line = f"{result.cell.name} {result.cell.dtype}: {', '.join(ratios) or 'no peer took part'}"
+    click.echo(line, err=True)
+    return result
+
+
+def _shown_command() -> str:
+    """The command as given, without this machine's folders."""
+    arguments = [re.sub(r"[^=\s]*/[^=\s]*", "...", argument) for argument in sys.argv[1:]]
+    return shlex.join(["python", "benchmarks/peers.py", *arguments])
+
+
+if __name__ == "__main__":
+    main()
