@@ -9,7 +9,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from functools import cache
@@ -23,6 +23,7 @@ import dask.threaded
 import numpy as np
 import threadpoolctl
 from dask.base import get_scheduler
+from dask.callbacks import Callback
 from dask.system import CPU_COUNT
 from dask.task_spec import GraphNode, Task, TaskRef
 from dask.typing import Key as TaskKey
@@ -66,6 +67,12 @@ def _blas() -> threadpoolctl.ThreadpoolController:
 def blas_on_one_thread() -> Any:
     """Context that holds BLAS to one thread: blocks are the parallelism, and bits must not vary."""
     return _blas().limit(limits=1, user_api="blas")
+
+
+@cache
+def _thread_pool(n_threads: int) -> ThreadPoolExecutor:
+    """Return threads that outlive a pass."""
+    return ThreadPoolExecutor(n_threads, thread_name_prefix="daskmeans")
 
 
 @cache
@@ -115,12 +122,14 @@ class Runner:
         self.source = source
         if self._client is not None and source.in_memory:
             self.source = _on_cluster(self._client, source)
-        # One block in memory needs no scheduler, and small fits no millisecond of it a pass.
+        # Rows of this process need no graph on threads of this process, and small fits no
+        # millisecond of it a pass. A pool or callbacks of the user's are given one.
         self._direct = (
             self.source.in_memory
-            and self.source.n_blocks == 1
             and not self.source.graph
             and self._scheduler in (dask.get, dask.threaded.get)
+            and dask.config.get("pool", None) is None
+            and not Callback.active
         )
         self._token = uuid.uuid4().hex
         self._numbers = count()
@@ -135,13 +144,26 @@ class Runner:
         started = time.perf_counter()
         result: PartialT
         if self._direct:
-            result = self._task(step, 0)(0, self._weights(0), *self.source.parts[0])
+            result = merge(*self._map_here(step))
         else:
             graph, key = self.graph(step)
             with nullcontext() if self._client is not None else blas_on_one_thread():
                 result = self._scheduler(graph, key)
         tell(PassEnded(step.name, n_blocks, time.perf_counter() - started))
         return result
+
+    def _map_here(self, step: Pass[PartialT]) -> list[PartialT]:
+        """Return the partials of all blocks, computed in threads of this process."""
+        starts = self.source.starts or ()
+
+        def compute(number: int) -> PartialT:
+            parts = self.source.parts[number]
+            return self._task(step, number)(starts[number], self._weights(number), *parts)
+
+        numbers = range(self.source.n_blocks)
+        if len(numbers) == 1 or self._scheduler is dask.get:
+            return [compute(number) for number in numbers]
+        return list(_thread_pool(thread_count()).map(compute, numbers))
 
     def graph(self, step: Pass[PartialT]) -> tuple[dict[TaskKey, Any], TaskKey]:
         """Return the tasks of a pass, and the key of its result."""
