@@ -82,14 +82,14 @@ def pack_centers(centers: Array, shift: Array, dtype: np.dtype[Any]) -> PackedCe
     )
 
 
-@rarely_called
-def nearest_by_definition(
+@inlined
+def sq_distances_by_definition(
     rows,  # IN  (r, d)
     i,  # IN  number of the row
     transposed,  # IN  (d, k) float64 centers
-    distances,  # OUT (k,) float64 scratch: squared distances
+    distances,  # OUT (k,) float64: squared distances
 ):
-    """Return the label of row i, or -1 if the row is not finite."""
+    """Measure row i by the definition; return whether the row is finite."""
     # Centers along the lanes: each distance is summed feature by feature, as the definition says,
     # and a vector of centers is summed at once.
     d, k = transposed.shape
@@ -101,10 +101,21 @@ def nearest_by_definition(
         for j in range(k):
             difference = x - transposed[f, j]
             distances[j] += difference * difference
-    if not finite:
+    return finite
+
+
+@rarely_called
+def nearest_by_definition(
+    rows,  # IN  (r, d)
+    i,  # IN  number of the row
+    transposed,  # IN  (d, k) float64 centers
+    distances,  # OUT (k,) float64 scratch: squared distances
+):
+    """Return the label of row i, or -1 if the row is not finite."""
+    if not sq_distances_by_definition(rows, i, transposed, distances):
         return -1
     label = 0
-    for j in range(1, k):
+    for j in range(1, distances.size):
         if distances[j] < distances[label]:
             label = j
     return label

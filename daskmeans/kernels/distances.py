@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from daskmeans.kernels.assign import sq_distances_by_definition
 from daskmeans.kernels.compile import kernel
 from daskmeans.kernels.exact_sum import add_all_exactly
 from daskmeans.typing import Array
@@ -16,19 +17,11 @@ def distances_to_centers(
     distances,  # OUT (r, k) float32 or float64, not squared
 ):
     """Fill `distances`; return the first row that is not finite, or -1."""
-    # Centers along the lanes; one row's k running sums stay in the first-level cache.
-    d, k = transposed.shape
+    # One row's k running sums stay in the first-level cache.
+    k = transposed.shape[1]
     squares = np.empty(k, np.float64)
     for i in range(rows.shape[0]):
-        squares[:] = 0.0
-        finite = True
-        for f in range(d):
-            x = np.float64(rows[i, f])
-            finite &= np.isfinite(x)
-            for j in range(k):
-                difference = x - transposed[f, j]
-                squares[j] += difference * difference
-        if not finite:
+        if not sq_distances_by_definition(rows, i, transposed, squares):
             return i
         for j in range(k):
             distances[i, j] = np.sqrt(squares[j])
