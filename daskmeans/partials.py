@@ -161,13 +161,21 @@ class ClusterSums:
     ----------
     sums : tuple of ndarrays of shape (k, s), int64
         Features, padding, sum of squares, weight: see `kernels.quantised_sums.add_rows`.
+    n_changed, n_distances : tuples of int
+        For each set of centers the rows with a new label, and the distances measured.
     """
 
     sums: tuple[Array, ...]
+    n_changed: tuple[int, ...]
+    n_distances: tuple[int, ...]
 
     @classmethod
     def combine(cls, partials: Sequence[ClusterSums]) -> ClusterSums:
-        return cls(_added([partial.sums for partial in partials]))
+        return cls(
+            _added([partial.sums for partial in partials]),
+            tuple(map(sum, zip(*(partial.n_changed for partial in partials), strict=True))),
+            tuple(map(sum, zip(*(partial.n_distances for partial in partials), strict=True))),
+        )
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,9 @@ def make_survey(generator, number):
 
 
 def make_cluster_sums(generator, number):
-    return ClusterSums(tuple(generator.integers(-(2**40), 2**40, (k, 8)) for k in (3, 1)))
+    sums = tuple(generator.integers(-(2**40), 2**40, (k, 8)) for k in (3, 1))
+    n_changed, n_distances = generator.integers(0, 2**40, (2, 1)).tolist()
+    return ClusterSums(sums, tuple(n_changed), tuple(n_distances))
 
 
 def make_costs(generator, number):

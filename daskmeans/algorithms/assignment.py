@@ -1,16 +1,27 @@
-"""Rows and their nearest centers: labels, distances, and what all of them cost."""
+"""Rows and their nearest centers: labels, sums, distances, and what all of them cost."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from daskmeans.algorithms.survey import Run
+from daskmeans.algorithms.drift import Drift
+from daskmeans.algorithms.survey import Quantisation, Run
 from daskmeans.blocks.block import Block, not_finite, working_dtype
+from daskmeans.blocks.row_state import RowState, StateKey, forget, remembered
+from daskmeans.errors import RowsError
 from daskmeans.kernels.assign import PackedCenters, label_block, pack_centers
 from daskmeans.kernels.distances import add_terms, sq_distances_to_own
+from daskmeans.kernels.lloyd import (
+    CLEAN,
+    MOST_DISTANCES,
+    NOT_FINITE,
+    KeptRows,
+    lloyd_block,
+    sums_width,
+)
 from daskmeans.partials import Costs, no_cost
 from daskmeans.passes.plan import Pass
 from daskmeans.typing import Array, Labels
@@ -25,22 +36,27 @@ class CenterSet:
     centers : ndarray of shape (k, d), float64
     shift : ndarray of shape (d,), float64
     packed : PackedCenters
+    drift : Drift or None
+        Where rows keep bounds on their distances to the centers.
     """
 
     centers: Array
     shift: Array
     packed: PackedCenters
+    drift: Drift | None = None
 
     @classmethod
-    def make(cls, centers: Array, shift: Array, dtype: np.dtype[Any]) -> CenterSet:
+    def make(
+        cls, centers: Array, shift: Array, dtype: np.dtype[Any], drift: Drift | None = None
+    ) -> CenterSet:
         centers = np.ascontiguousarray(centers, dtype=np.float64)
-        return cls(centers, shift, pack_centers(centers, shift, working_dtype(dtype)))
+        return cls(centers, shift, _packed(centers, shift, working_dtype(dtype), drift), drift)
 
     def packed_for(self, rows: Array) -> PackedCenters:
         """Return the layout for rows as they were read; their dtype may not be the declared one."""
         if self.packed.tiles.dtype == rows.dtype:
             return self.packed
-        return pack_centers(self.centers, self.shift, rows.dtype)
+        return _packed(self.centers, self.shift, rows.dtype, self.drift)
 
     def label(self, block: Block) -> Labels:
         """Return the labels of a block's rows.
@@ -60,10 +76,159 @@ class CenterSet:
     def label_and_measure(self, block: Block) -> tuple[Labels, Array]:
         """Return labels and squared distances to the nearest center, both of shape (r,)."""
         labels = self.label(block)
+        return labels, self.measure(block, labels)
+
+    def measure(self, block: Block, labels: Labels) -> Array:
+        """Return the squared distance of each row to the center of its label, shape (r,)."""
         sq_distances = np.empty(len(block))
         for part, rows, _ in block.tiles():
             sq_distances[part] = sq_distances_to_own(rows, labels[part], self.centers)
-        return labels, sq_distances
+        return sq_distances
+
+
+def _packed(
+    centers: Array, shift: Array, dtype: np.dtype[Any], drift: Drift | None
+) -> PackedCenters:
+    if drift is None:
+        return pack_centers(centers, shift, dtype)
+    return pack_centers(centers, shift, dtype, drift.order, drift.width)
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One assignment of all rows to a set of centers, in a row of such.
+
+    Attributes
+    ----------
+    centers : CenterSet
+    step : int
+        Number of the assignment, from 1.
+    state : StateKey or None
+        Where the rows' labels and bounds are kept for the next assignment; None: nowhere.
+    previous : ndarray of shape (k, d), float64, or None
+        The centers of assignment `step - 1`, by which labels that were lost are made again.
+    """
+
+    centers: CenterSet
+    step: int = 1
+    state: StateKey | None = None
+    previous: Array | None = None
+
+
+class Assigned(NamedTuple):
+    """What an assignment of a block's rows yields.
+
+    Attributes
+    ----------
+    sums : ndarray of shape (k, s), int64
+        Quantised sums of the clusters, less those of assignment `step - 1` where there was one.
+    labels : ndarray of shape (r,), int32
+    n_changed : int
+        Rows whose label is new.
+    n_distances : int
+        Distances between a row and a center that were measured.
+    """
+
+    sums: Array
+    labels: Labels
+    n_changed: int
+    n_distances: int
+
+
+def assign(block: Block, assignment: Assignment, quantisation: Quantisation) -> Assigned:
+    """Label a block's rows and sum them, from what is remembered of them where something is.
+
+    Raises
+    ------
+    ValueError
+        If a row is not finite, or outside of the ranges that the first pass found.
+    """
+    centers = assignment.centers
+    state = RowState.unknown(len(block))
+    if assignment.state is not None:
+        state = remembered(assignment.state, block.number, len(block))
+    counted = assignment.step > 1 and assignment.state is not None
+    n_distances = 0
+    if counted and state.step != assignment.step - 1:
+        # Lost, or left halfway: labels depend on the centers alone, so those of the pass before
+        # can be had again.
+        assert assignment.previous is not None
+        before = CenterSet.make(assignment.previous, centers.shift, block.rows.dtype)
+        state.labels[:] = before.label(block)
+        state.bounded = False
+        n_distances = len(block) * len(centers.centers)
+    elif (
+        counted
+        and assignment.previous is not None
+        and np.array_equal(assignment.previous, centers.centers)
+    ):
+        state.step = assignment.step
+        sums = np.zeros((len(centers.centers), sums_width(block.rows.shape[1])), np.int64)
+        return Assigned(sums, state.labels, 0, 0)
+    # Until all is written, this is nobody's state.
+    state.step = 0
+    drift = centers.drift
+    state.make_room(0 if drift is None else len(drift.by_group))
+    looks = state.bounded and state.rest == 0
+    state.rest = max(0, state.rest - 1)
+    sums, n_changed, measured = _lloyd_step(block, centers, quantisation, state, counted, looks)
+    if looks:
+        # Bounds that leave most to be measured cost more than they save: look less often.
+        useless = measured > MOST_DISTANCES * len(block) * len(centers.centers)
+        state.patience = min(2 * state.patience + 1, _LONGEST_REST) if useless else 0
+        state.rest = state.patience
+    state.bounded = drift is not None
+    state.step = assignment.step
+    return Assigned(sums, state.labels, n_changed, n_distances + measured)
+
+
+_LONGEST_REST = 7  # passes
+
+
+def _lloyd_step(
+    block: Block,
+    centers: CenterSet,
+    quantisation: Quantisation,
+    state: RowState,
+    counted: bool,
+    looks: bool,
+) -> tuple[Array, int, int]:
+    """Run the kernel over the tiles of a block: sums, changed labels, distances measured."""
+    sums = np.zeros((len(centers.centers), len(quantisation.shift)), np.int64)
+    kept = KeptRows(state.labels, state.margin, state.lower)
+    drift = centers.drift
+    drifts = {} if drift is None else {"label_drift": drift.by_label, "group_drift": drift.by_group}
+    n_changed = n_distances = 0
+    for part, rows, weights in block.tiles():
+        weights = np.ldexp(weights, -quantisation.weight_exponent)
+        status, row, changed, measured = lloyd_block(
+            rows,
+            weights,
+            centers.packed_for(rows),
+            quantisation.shift,
+            quantisation.scale,
+            sums,
+            kept,
+            first=part.start,
+            counted=counted,
+            bounded=looks,
+            **drifts,
+        )
+        if status == NOT_FINITE:
+            raise not_finite(block, part.start + row)
+        if status != CLEAN:
+            raise changed_rows(block)
+        n_changed += changed
+        n_distances += measured
+    return sums, n_changed, n_distances
+
+
+def changed_rows(block: Block) -> RowsError:
+    """Make the error for rows that are not those of the first pass."""
+    return RowsError(
+        f"Block {block.number} of X holds values outside of the range that the first pass found: "
+        "the data changed while they were being clustered. Every read has to give the same rows."
+    )
 
 
 @dataclass(frozen=True)
@@ -72,20 +237,29 @@ class CostParameters:
 
     Attributes
     ----------
-    center_sets : tuple of CenterSet
+    assignments : tuple of Assignment
+        Each the last of its row: what was remembered is forgotten.
+    quantisation : Quantisation or None
+        None where nothing is remembered.
     keep_labels : bool
         Return the labels by the first set of centers.
     """
 
-    center_sets: tuple[CenterSet, ...]
+    assignments: tuple[Assignment, ...]
+    quantisation: Quantisation | None
     keep_labels: bool
 
 
 def cost_chunk(block: Block, parameters: CostParameters) -> Costs:
     """Sum the weighted squared distances of a block's rows to their nearest centers, exactly."""
     digits, counts, kept = [], [], []
-    for number, centers in enumerate(parameters.center_sets):
-        labels, terms = centers.label_and_measure(block)
+    for number, assignment in enumerate(parameters.assignments):
+        centers = assignment.centers
+        if assignment.state is None or parameters.quantisation is None:
+            labels = centers.label(block)
+        else:
+            labels = assign(block, assignment, parameters.quantisation).labels
+        terms = centers.measure(block, labels)
         if block.weights is not None:
             terms *= block.weights
         total = no_cost()
@@ -94,13 +268,28 @@ def cost_chunk(block: Block, parameters: CostParameters) -> Costs:
         counts.append(np.bincount(labels, minlength=len(centers.centers)))
         if parameters.keep_labels and number == 0:
             kept.append((block.number, labels))
+    for assignment in parameters.assignments:
+        if assignment.state is not None:
+            forget(assignment.state.fit, block.number)
     return Costs(tuple(digits), tuple(counts), tuple(kept))
 
 
-def measure(run: Run, shift: Array, center_sets: list[Array], *, keep_labels: bool) -> Costs:
+def measure(
+    run: Run,
+    assignments: list[Assignment],
+    quantisation: Quantisation | None = None,
+    *,
+    keep_labels: bool,
+) -> Costs:
     """Return the cost of the rows for each set of centers, in one pass."""
-    sets = tuple(CenterSet.make(centers, shift, run.source.dtype) for centers in center_sets)
-    return run(Pass("kmeans-cost", cost_chunk, CostParameters(sets, keep_labels)))
+    parameters = CostParameters(tuple(assignments), quantisation, keep_labels)
+    return run(Pass("kmeans-cost", cost_chunk, parameters))
+
+
+def measure_centers(run: Run, shift: Array, centers: Array, *, keep_labels: bool) -> Costs:
+    """Return the cost of the rows for one set of centers that nothing is remembered of."""
+    centers_set = CenterSet.make(centers, shift, run.source.dtype)
+    return measure(run, [Assignment(centers_set)], keep_labels=keep_labels)
 
 
 def model_shift(centers: Array) -> Array:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from daskmeans.algorithms.assignment import measure
+from daskmeans.algorithms.assignment import measure, measure_centers
 from daskmeans.algorithms.lloyd import IterationRecord, LloydResult, lloyd
 from daskmeans.algorithms.seeding import (
     distinct_rows,
@@ -76,6 +76,7 @@ def fit(
     *,
     max_iter: int,
     tol: float,
+    algorithm: str,
     random_state: np.random.RandomState,
     keep_labels: bool,
 ) -> Fitted:
@@ -86,7 +87,7 @@ def fit(
     run : function (Pass) -> Partial
     n_clusters : int
     seeding : Seeding
-    max_iter, tol : see `lloyd`
+    max_iter, tol, algorithm : see `lloyd`
     random_state : RandomState
     keep_labels : bool
         Return the labels; they are gathered in this process.
@@ -97,11 +98,12 @@ def fit(
         initial_centers(run, seeded_from, n_clusters, seeding, random_state)
         for _ in range(seeding.n_init)
     ]
-    results = lloyd(run, surveyed, starts, max_iter=max_iter, tol=tol)
+    converged = lloyd(run, surveyed, starts, max_iter=max_iter, tol=tol, algorithm=algorithm)
+    results = converged.results
     costs = measure(
         run,
-        surveyed.shift,
-        [result.centers for result in results],
+        converged.assignments,
+        surveyed.quantisation,
         keep_labels=keep_labels and len(results) == 1,
     )
     inertias = costs.inertias()
@@ -109,7 +111,8 @@ def fit(
     chosen: LloydResult = results[best]
     labels = costs.all_labels() if keep_labels else None
     if keep_labels and len(results) > 1:
-        labels = measure(run, surveyed.shift, [chosen.centers], keep_labels=True).all_labels()
+        costs_of_best = measure_centers(run, surveyed.shift, chosen.centers, keep_labels=True)
+        labels = costs_of_best.all_labels()
     found = int(np.count_nonzero(costs.counts[best]))
     if found < n_clusters:
         warnings.warn(

@@ -7,16 +7,24 @@ counting iterations and its relocation of empty clusters.
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from daskmeans.algorithms.assignment import CenterSet
-from daskmeans.algorithms.survey import Run, Surveyed
-from daskmeans.blocks.block import Block, not_finite
-from daskmeans.errors import RowsError
-from daskmeans.kernels.lloyd import CLEAN, NOT_FINITE, lloyd_block, sum_block
+from daskmeans.algorithms.assignment import (
+    Assignment,
+    CenterSet,
+    assign,
+    changed_rows,
+)
+from daskmeans.algorithms.drift import Drift, centers_a_group
+from daskmeans.algorithms.survey import Quantisation, Run, Surveyed
+from daskmeans.blocks.block import Block
+from daskmeans.blocks.row_state import StateKey, bytes_a_row
+from daskmeans.kernels.lloyd import CLEAN, sum_block
 from daskmeans.partials import ClusterSums, KeyedRows
 from daskmeans.passes.events import IterationEnded, tell
 from daskmeans.passes.plan import Pass
@@ -29,52 +37,33 @@ class LloydParameters:
 
     Attributes
     ----------
-    center_sets : tuple of CenterSet
-    shift, scale : ndarrays of shape (s,), float64
-        See `kernels.quantised_sums.add_rows`.
+    assignments : tuple of Assignment
+    quantisation : Quantisation
     unweighted_sums : bool
         Append sums of all rows without their weights to the result.
-    weight_exponent : int
-        Weights are divided by 2 to this power, which leaves none above 1.
     """
 
-    center_sets: tuple[CenterSet, ...]
-    shift: Array
-    scale: Array
-    unweighted_sums: bool
-    weight_exponent: int
+    assignments: tuple[Assignment, ...]
+    quantisation: Quantisation
+    unweighted_sums: bool = False
 
 
 def lloyd_chunk(block: Block, parameters: LloydParameters) -> ClusterSums:
     """Sum the rows of a block by nearest center, for each set of centers."""
-    width = len(parameters.shift)
-    all_sums = []
-    for centers in parameters.center_sets:
-        sums = np.zeros((len(centers.centers), width), np.int64)
-        for part, rows, weights in block.tiles():
-            weights = np.ldexp(weights, -parameters.weight_exponent)
-            status, row = lloyd_block(
-                rows, weights, centers.packed_for(rows), parameters.shift, parameters.scale, sums
-            )
-            if status == NOT_FINITE:
-                raise not_finite(block, part.start + row)
-            if status != CLEAN:
-                raise _changed(block)
-        all_sums.append(sums)
+    quantisation = parameters.quantisation
+    assigned = [assign(block, each, quantisation) for each in parameters.assignments]
+    all_sums = [each.sums for each in assigned]
     if parameters.unweighted_sums:
-        sums = np.zeros((1, width), np.int64)
+        sums = np.zeros((1, len(quantisation.shift)), np.int64)
         one = np.ones(1)
         for _, rows, _ in block.tiles():
-            if sum_block(rows, one, parameters.shift, parameters.scale, sums) != CLEAN:
-                raise _changed(block)
+            if sum_block(rows, one, quantisation.shift, quantisation.scale, sums) != CLEAN:
+                raise changed_rows(block)
         all_sums.append(sums)
-    return ClusterSums(tuple(all_sums))
-
-
-def _changed(block: Block) -> RowsError:
-    return RowsError(
-        f"Block {block.number} of X holds values outside of the range that the first pass found: "
-        "the data changed while they were being clustered. Every read has to give the same rows."
+    return ClusterSums(
+        tuple(all_sums),
+        tuple(each.n_changed for each in assigned),
+        tuple(each.n_distances for each in assigned),
     )
 
 
@@ -113,12 +102,20 @@ class IterationRecord:
     seconds : float
     n_relocated : int
         Empty clusters moved to far rows.
+    n_changed : int or None
+        Rows whose label changed, all of them in the first iteration. None where labels are not
+        kept between iterations, which takes memory.
+    distances_computed : float
+        Distances between a row and a center that were computed, as a share of all. Unlike the
+        answer it depends on how rows are split into blocks.
     """
 
     inertia: float
     center_shift: float
     seconds: float
     n_relocated: int
+    n_changed: int | None
+    distances_computed: float
 
 
 @dataclass
@@ -140,9 +137,83 @@ class LloydResult:
     history: list[IterationRecord] = field(default_factory=list)
 
 
+class _Restart:
+    """One set of centers on its way: what the next assignment needs beside the centers."""
+
+    def __init__(self, result: LloydResult, state: StateKey | None, bounded: bool) -> None:
+        self.result = result
+        self._state = state
+        self._bounded = bounded
+        self._previous: Array | None = None
+        self._drift: Drift | None = None
+        self._sums: Array | None = None
+
+    def assignment(self, surveyed: Surveyed, dtype: np.dtype[Any]) -> Assignment:
+        """Return the assignment to the present centers."""
+        centers, step = self.result.centers, self.result.n_iter + 1
+        if self._bounded and self._drift is None and step >= _FIRST_BOUNDED_STEP:
+            self._drift = Drift.start(centers)
+        center_set = CenterSet.make(centers, surveyed.shift, dtype, self._drift)
+        return Assignment(center_set, step, self._state, self._previous)
+
+    def assigned_sums(self, found: Array) -> Array:
+        """Return the sums of the assignment, of which `found` may hold the changes alone."""
+        if self._state is not None and self._sums is not None:
+            found = self._sums + found
+        self._sums = found
+        return found.copy()
+
+    def move(self, new: Array) -> None:
+        """Go on to new centers."""
+        self._previous = self.result.centers
+        if self._drift is not None:
+            self._drift = self._drift.after(self._previous, new)
+        self.result.centers = new
+        self.result.n_iter += 1
+
+
+# Centers are grouped once they have left where seeding put them.
+_FIRST_BOUNDED_STEP = 2
+# Squared distances between these are far from the ends of float32, in which bounds are kept.
+_SMALLEST_REACH, _LARGEST_REACH = 1e-12, 1e14
+# Multiplications for a row below which bounds cost more than they save.
+_LEAST_WORK = 200
+
+
+def _keeps_bounds(surveyed: Surveyed, n_clusters: int) -> bool:
+    """Tell whether bounds can be kept for these rows, and can be worth it."""
+    reach = float(np.sqrt((surveyed.reach**2).sum()))
+    return (
+        n_clusters > 1
+        and n_clusters * surveyed.n_features >= _LEAST_WORK
+        and _SMALLEST_REACH < reach < _LARGEST_REACH
+    )
+
+
+@dataclass(frozen=True)
+class Converged:
+    """All restarts at their ends.
+
+    Attributes
+    ----------
+    results : list of LloydResult
+    assignments : list of Assignment
+        For each the assignment to its final centers, which is still to be made.
+    """
+
+    results: list[LloydResult]
+    assignments: list[Assignment]
+
+
 def lloyd(
-    run: Run, surveyed: Surveyed, initial: Sequence[Array], *, max_iter: int, tol: float
-) -> list[LloydResult]:
+    run: Run,
+    surveyed: Surveyed,
+    initial: Sequence[Array],
+    *,
+    max_iter: int,
+    tol: float,
+    algorithm: str = "auto",
+) -> Converged:
     """Iterate from each set of initial centers until it stops moving; all share every pass.
 
     Parameters
@@ -154,58 +225,85 @@ def lloyd(
     tol : float
         A run stops once the sum of the squared center shifts is at most `tol` times the mean
         variance of the features.
+    algorithm : {"auto", "lloyd"}
+        Whether bounds may leave out distances; the answer is the same.
 
     Returns
     -------
-    list of LloydResult
+    Converged
     """
     results = [LloydResult(np.asarray(centers, dtype=np.float64)) for centers in initial]
-    running = list(results)
+    restarts = _remembering(run, surveyed, results, algorithm)
+    running = list(restarts)
+    quantisation = surveyed.quantisation
     limit: float | None = None
     for iteration in range(1, max_iter + 1):
         started = time.perf_counter()
-        sets = tuple(
-            CenterSet.make(result.centers, surveyed.shift, run.source.dtype) for result in running
-        )
+        assignments = tuple(restart.assignment(surveyed, run.source.dtype) for restart in running)
         # The tolerance is in units of the variance of the rows without their weights.
         unweighted_sums = limit is None and surveyed.weighted
         found = run(
             Pass(
                 "kmeans-assign",
                 lloyd_chunk,
-                LloydParameters(
-                    sets,
-                    surveyed.quantised_shift,
-                    surveyed.scale,
-                    unweighted_sums,
-                    surveyed.weight_exponent,
-                ),
+                LloydParameters(assignments, quantisation, unweighted_sums),
             )
-        ).sums
+        )
         if limit is None:
-            limit = tol * _mean_variance(surveyed, found[-1] if unweighted_sums else found[0])
-        for result, centers, sums in zip(running, sets, found, strict=False):
+            all_rows = found.sums[-1] if unweighted_sums else found.sums[0]
+            limit = tol * _mean_variance(surveyed, all_rows)
+        for i, (restart, assignment) in enumerate(zip(running, assignments, strict=True)):
+            result, centers = restart.result, assignment.centers
+            sums = restart.assigned_sums(found.sums[i])
             n_relocated = _relocate_empty(run, surveyed, centers, sums)
             new_centers, inertia = _means(surveyed, sums)
             shift = float(((new_centers - centers.centers) ** 2).sum())
-            seconds = time.perf_counter() - started
-            result.history.append(IterationRecord(inertia, shift, seconds, n_relocated))
-            result.centers, result.n_iter = new_centers, iteration
+            n_distances = surveyed.n_rows * len(new_centers)
+            result.history.append(
+                IterationRecord(
+                    inertia,
+                    shift,
+                    time.perf_counter() - started,
+                    n_relocated,
+                    found.n_changed[i] if assignment.state or iteration == 1 else None,
+                    found.n_distances[i] / n_distances,
+                )
+            )
+            restart.move(new_centers)
             if shift == 0.0:
                 result.reason = "center shift zero"
             elif shift <= limit:
                 result.reason = "tolerance"
-        best = min(running, key=lambda result: result.history[-1].inertia).history[-1]
-        running = [result for result in running if result.reason == "max_iter"]
+        best = min(running, key=lambda each: each.result.history[-1].inertia).result.history[-1]
+        running = [restart for restart in running if restart.result.reason == "max_iter"]
         tell(IterationEnded(iteration, best.inertia, best.center_shift, len(running)))
         if not running:
             break
-    return results
+    return Converged(
+        results, [restart.assignment(surveyed, run.source.dtype) for restart in restarts]
+    )
+
+
+def _remembering(
+    run: Run, surveyed: Surveyed, results: list[LloydResult], algorithm: str
+) -> list[_Restart]:
+    """Decide what is remembered of each row between passes: labels and bounds, labels, nothing."""
+    k = len(results[0].centers)
+    bounded = algorithm != "lloyd" and _keeps_bounds(surveyed, k)
+    n_groups = -(-k // centers_a_group(k, surveyed.n_features))
+    rows = surveyed.n_rows * len(results)
+    bounded = bounded and rows * bytes_a_row(n_groups) <= run.row_state_bytes
+    remembers = bounded or rows * bytes_a_row(0) <= run.row_state_bytes
+    fit = uuid.uuid4().hex
+    return [
+        _Restart(result, StateKey(fit, number) if remembers else None, bounded)
+        for number, result in enumerate(results)
+    ]
 
 
 def _dequantised(surveyed: Surveyed, sums: Array) -> tuple[Array, Array, Array]:
     """Return sums of shifted rows (k, d), weights (k,) and sums of squares (k,) in float64."""
-    d, scale = surveyed.n_features, surveyed.scale
+    d, scale = surveyed.n_features, surveyed.quantisation.scale
     return (
         sums[:, :d] / scale[:d],
         sums[:, -1] / scale[-1],
@@ -225,7 +323,9 @@ def _means(surveyed: Surveyed, sums: Array) -> tuple[Array, float]:
     means[full] = totals[full] / weights[full, None]
     inertia = float((squares - (means**2).sum(axis=1) * weights).sum())
     means[~full] = means[np.argmax(sums[:, -1])]
-    return surveyed.shift + means, float(np.ldexp(max(inertia, 0.0), surveyed.weight_exponent))
+    return surveyed.shift + means, float(
+        np.ldexp(max(inertia, 0.0), surveyed.quantisation.weight_exponent)
+    )
 
 
 def _mean_variance(surveyed: Surveyed, sums: Array) -> float:
@@ -247,11 +347,12 @@ def _relocate_empty(run: Run, surveyed: Surveyed, centers: CenterSet, sums: Arra
     far = run(Pass("kmeans-farthest", farthest_chunk, FarthestParameters(int(empty.size), centers)))
     labels = centers.label(Block(0, None, far.rows, None))
     moved = empty[: len(labels)]
+    quantisation = surveyed.quantisation
     for i, cluster in enumerate(moved):
         row = np.zeros((1, sums.shape[1]), np.int64)
-        weight = np.ldexp(far.weights[i : i + 1], -surveyed.weight_exponent)
+        weight = np.ldexp(far.weights[i : i + 1], -surveyed.quantisation.weight_exponent)
         for _, rows, weights in Block(0, None, far.rows[i : i + 1], weight).tiles():
-            sum_block(rows, weights, surveyed.quantised_shift, surveyed.scale, row)
+            sum_block(rows, weights, quantisation.shift, quantisation.scale, row)
         sums[labels[i]] -= row[0]
         sums[cluster] = row[0]
     return len(moved)

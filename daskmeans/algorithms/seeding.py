@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from sklearn.cluster import kmeans_plusplus
 
-from daskmeans.algorithms.assignment import CenterSet
+from daskmeans.algorithms.assignment import Assignment, CenterSet
 from daskmeans.algorithms.lloyd import LloydParameters, lloyd, lloyd_chunk
 from daskmeans.algorithms.survey import (
     FIRST_SEEDING_DRAW,
@@ -213,11 +213,9 @@ def kmeans_parallel(
 def _attracted_weights(run: Run, surveyed: Surveyed, candidates: Array) -> Array:
     """Return for each candidate the summed weight of the rows nearest to it, up to a factor."""
     centers = CenterSet.make(candidates, surveyed.shift, run.source.dtype)
-    parameters = LloydParameters(
-        (centers,), surveyed.quantised_shift, surveyed.scale, False, surveyed.weight_exponent
-    )
+    parameters = LloydParameters((Assignment(centers),), surveyed.quantisation)
     found: ClusterSums = run(Pass("kmeans-weigh", lloyd_chunk, parameters))
-    weights: Array = found.sums[0][:, -1] / surveyed.scale[-1]
+    weights: Array = found.sums[0][:, -1] / surveyed.quantisation.scale[-1]
     return weights
 
 
@@ -235,5 +233,5 @@ def _reduced(
         surveyed.sample[kmeans_plusplus_rows(surveyed, n_clusters, random_state)]
         for _ in range(_REDUCTION_STARTS)
     ]
-    results = lloyd(run, surveyed, starts, max_iter=100, tol=1e-4)
+    results = lloyd(run, surveyed, starts, max_iter=100, tol=1e-4).results
     return min(results, key=lambda result: result.history[-1].inertia).centers

@@ -42,6 +42,9 @@ class Run(Protocol):
     @property
     def source(self) -> RowSource: ...
 
+    @property
+    def row_state_bytes(self) -> int: ...
+
     def __call__(self, step: Pass[PartialT]) -> PartialT: ...
 
     def learn_sizes(self, sizes: tuple[int, ...]) -> None: ...
@@ -125,6 +128,23 @@ def block_sizes(run: Run) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True)
+class Quantisation:
+    """How rows become integers.
+
+    Attributes
+    ----------
+    shift, scale : ndarrays of shape (s,), float64
+        See `kernels.quantised_sums.add_rows`.
+    weight_exponent : int
+        Weights are divided by 2 to this power, which leaves none above 1.
+    """
+
+    shift: Array
+    scale: Array
+    weight_exponent: int
+
+
+@dataclass(frozen=True)
 class Surveyed:
     """The data as a whole.
 
@@ -134,10 +154,9 @@ class Surveyed:
     shift : ndarray of shape (d,), float64
         Close to the mean, exact in float32: subtracted from rows before they are multiplied or
         summed. From the sample, so that no chunking shows in it.
-    quantised_shift, scale : ndarrays of shape (s,), float64
-        Shift and powers of two of quantised rows, see `kernels.quantised_sums.add_rows`.
-    weight_exponent : int
-        Weights are divided by 2 to this power, which is exact and leaves none above 1.
+    reach : ndarray of shape (d,), float64
+        Largest distance of a value from the shift.
+    quantisation : Quantisation
     sample : ndarray of shape (m, d)
         Rows in the order of their numbers: all of them if they are few.
     sample_numbers : ndarray of shape (m,), int64
@@ -151,9 +170,8 @@ class Surveyed:
     n_rows: int
     n_features: int
     shift: Array
-    quantised_shift: Array
-    scale: Array
-    weight_exponent: int
+    reach: Array
+    quantisation: Quantisation
     sample: Array
     sample_numbers: Array
     sample_weights: Array | None
@@ -243,9 +261,12 @@ def _understood(found: Survey, m: int, source: RowSource) -> Surveyed:
         n_rows=ranges.n_rows,
         n_features=d,
         shift=shift,
-        quantised_shift=quantised_shift,
-        scale=scale,
-        weight_exponent=_weight_exponent(ranges.max_weight) if weighted else 0,
+        reach=reach,
+        quantisation=Quantisation(
+            quantised_shift,
+            scale,
+            _weight_exponent(ranges.max_weight) if weighted else 0,
+        ),
         sample=sample,
         sample_numbers=numbers,
         sample_weights=None if sample_weights is None else sample_weights[order],

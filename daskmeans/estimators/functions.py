@@ -28,7 +28,7 @@ def k_means(
     verbose: int = 0,
     tol: float = 1e-4,
     random_state: int | np.random.RandomState | None = None,
-    algorithm: str = "lloyd",
+    algorithm: str = "auto",
     return_n_iter: bool = False,
 ) -> tuple[Any, ...]:
     """Cluster rows by k-means; `KMeans` as a function.

@@ -20,7 +20,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from daskmeans.algorithms.assignment import CenterSet, measure, model_shift
+from daskmeans.algorithms.assignment import CenterSet, measure_centers, model_shift
 from daskmeans.algorithms.kmeans import Seeding, fit
 from daskmeans.algorithms.lloyd import IterationRecord
 from daskmeans.algorithms.rowwise import distance_rows, fill, label_rows, map_lazily
@@ -67,9 +67,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Print a line after each iteration.
     random_state : int, RandomState instance or None, default=None
         Determines seeding. An int gives the same result each time.
-    algorithm : {"lloyd", "elkan"}, default="lloyd"
-        scikit-learn's names, accepted for code that passes them. They give one and the same answer
-        and run the same engine.
+    algorithm : {"auto", "lloyd", "elkan"}, default="auto"
+        "lloyd" computes every distance in every iteration. "auto" keeps bounds on distances for
+        each row, and computes those that the bounds do not rule out wherever that is less work.
+        The answer is the same to the bit. "elkan" is scikit-learn's name, and here another one for
+        "auto".
     oversampling_factor : float, default=2.0
         For "k-means||": candidates drawn in a round, in units of `n_clusters`.
     init_rounds : int, default=5
@@ -89,7 +91,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     n_iter_ : int
         Number of iterations run.
     history_ : list of IterationRecord
-        For each iteration the inertia, center shift, seconds, and relocated clusters.
+        For each iteration the inertia, center shift, seconds, relocated clusters, changed labels,
+        and the share of the distances that was computed.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Only for a DataFrame whose column names are text.
@@ -129,7 +132,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         "tol": [Interval(Real, 0, None, closed="left")],
         "verbose": ["verbose"],
         "random_state": ["random_state"],
-        "algorithm": [StrOptions({"lloyd", "elkan"})],
+        "algorithm": [StrOptions({"auto", "lloyd", "elkan"})],
         "oversampling_factor": [Interval(Real, 0, None, closed="neither")],
         "init_rounds": [Interval(Integral, 1, None, closed="left")],
     }
@@ -150,7 +153,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         tol: float = 1e-4,
         verbose: int = 0,
         random_state: int | np.random.RandomState | None = None,
-        algorithm: str = "lloyd",
+        algorithm: str = "auto",
         oversampling_factor: float = 2.0,
         init_rounds: int = 5,
     ) -> None:
@@ -198,6 +201,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                 seeding,
                 max_iter=self.max_iter,
                 tol=self.tol,
+                algorithm=self.algorithm,
                 random_state=check_random_state(self.random_state),
                 keep_labels=not is_lazy(X),
             )
@@ -322,7 +326,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         check_is_fitted(self)
         run = open_rows(self, X, sample_weight, reset=False)
         centers = self.cluster_centers_
-        costs = measure(run, model_shift(centers), [centers], keep_labels=False)
+        costs = measure_centers(run, model_shift(centers), centers, keep_labels=False)
         return -costs.inertias()[0]
 
     def _center_set(self, dtype: np.dtype[Any]) -> CenterSet:

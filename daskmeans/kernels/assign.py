@@ -18,13 +18,23 @@ from daskmeans.typing import Array
 
 
 class PackedCenters(NamedTuple):
-    """Centers in the layouts that the kernels read, made once a pass and block dtype."""
+    """Centers in the layouts that the kernels read, made once a pass and block dtype.
 
-    tiles: Array  # (g * (d + 1) * TILE_CENTERS,) dtype of rows: half norms, then -centers, per tile
-    n_tiles: int  # g = ceil(k / TILE_CENTERS)
+    With groups, centers stand in an order that keeps near ones together, and `lanes`, `shifted`
+    and `positions` are filled; without, there is one group of all centers.
+    """
+
+    tiles: Array  # (t * (d + 1) * TILE_CENTERS,) dtype of rows: half norms, then -centers, per tile
+    numbers: Array  # (t * TILE_CENTERS,) int32, number of each packed center
+    n_tiles: int  # t = ceil(k / TILE_CENTERS)
+    tiles_a_group: int
+    n_groups: int  # g = ceil(t / tiles_a_group)
     shift: Array  # (dp,) dtype of rows, zero past d; dp = d rounded up to a multiple of 4
-    bound: Array  # (3,) dtype of rows, see `rounding_bound`
+    bound: Array  # (4,) dtype of rows, see `rounding_bound`
     transposed: Array  # (d, k) float64, the centers themselves
+    lanes: Array  # (g * (d + 1) * width,) dtype of rows: half norms, then -centers, per group
+    shifted: Array  # (k, d) dtype of rows
+    positions: Array  # (k,) int32, place of each center in the packed order
 
 
 def rounding_bound(shifted: Array, dtype: np.dtype[Any]) -> Array:
@@ -35,7 +45,8 @@ def rounding_bound(shifted: Array, dtype: np.dtype[Any]) -> Array:
     the roundings of y, of c, of |c|^2 / 2 and of the sums (Higham, "Accuracy and stability of
     numerical algorithms", section 3.1). The definition in float64 is off by at most
     gamma64 (|y| + |c|)^2. Two scores make a gap; 1 % more covers the rounding of the bound, and
-    the smallest normal number covers underflow.
+    the smallest normal number covers underflow. A fourth coefficient, times |y|^2, covers the
+    rounding of |y|^2 and of its sum with a score: together they bound a squared distance.
     """
     d = shifted.shape[1]
     info = np.finfo(dtype)
@@ -48,10 +59,19 @@ def rounding_bound(shifted: Array, dtype: np.dtype[Any]) -> Array:
     constant = own * largest**2 + exact * largest**2 + (d + 8) * float(info.tiny)
     linear = 2 * own * largest + 2 * exact * largest
     with np.errstate(over="ignore"):
-        return np.array([1.01 * constant, 1.01 * linear, 1.01 * exact], dtype=dtype)
+        return np.array(
+            [1.01 * constant, 1.01 * linear, 1.01 * exact, 2.02 * own],
+            dtype=dtype,
+        )
 
 
-def pack_centers(centers: Array, shift: Array, dtype: np.dtype[Any]) -> PackedCenters:
+def pack_centers(
+    centers: Array,
+    shift: Array,
+    dtype: np.dtype[Any],
+    order: Array | None = None,
+    width: int = 0,
+) -> PackedCenters:
     """Lay centers out for rows of `dtype`.
 
     Parameters
@@ -61,25 +81,49 @@ def pack_centers(centers: Array, shift: Array, dtype: np.dtype[Any]) -> PackedCe
         Subtracted from rows and centers before they are multiplied. Its values must be exact in
         `dtype`.
     dtype : float32 or float64
+    order : ndarray of shape (k,), int32, optional
+        Numbers of the centers so that each `width` consecutive ones are a group.
+    width : int
+        Centers in a group, a multiple of GROUP_CENTERS. 0 means no groups.
     """
     k, d = centers.shape
     n_tiles = -(-k // TILE_CENTERS)
     shifted = centers - shift
-    # Centers that pad the last tile score infinity and are never the nearest.
-    tiles = np.zeros((n_tiles * TILE_CENTERS, d + 1), dtype=dtype)
-    with np.errstate(over="ignore"):
-        tiles[:k, 0] = (shifted**2).sum(axis=1) / 2
-        tiles[k:, 0] = np.inf
-        tiles[:k, 1:] = -shifted
+    numbers = np.zeros(n_tiles * TILE_CENTERS, dtype=np.int32)
+    numbers[:k] = np.arange(k) if order is None else order
+    ordered = shifted if order is None else shifted[order]
+    tiles = _feature_major(ordered, TILE_CENTERS, dtype)
     padded_shift = np.zeros(-(-d // 4) * 4, dtype=dtype)
     padded_shift[:d] = shift
+    positions = np.zeros(k if width else 0, dtype=np.int32)
+    if order is not None and width:
+        positions[order] = np.arange(k)
     return PackedCenters(
-        np.ascontiguousarray(tiles.reshape(n_tiles, TILE_CENTERS, d + 1).swapaxes(1, 2)).ravel(),
+        tiles,
+        numbers,
         n_tiles,
+        width // TILE_CENTERS if width else n_tiles,
+        -(-k // width) if width else 1,
         padded_shift,
         rounding_bound(shifted, dtype),
         np.ascontiguousarray(centers.T),
+        _feature_major(ordered, width, dtype) if width else np.zeros(0, dtype),
+        shifted.astype(dtype) if width else np.zeros((0, d), dtype),
+        positions,
     )
+
+
+def _feature_major(shifted: Array, width: int, dtype: np.dtype[Any]) -> Array:
+    """Return for each `width` centers their half norms and then their negated features, flat."""
+    k, d = shifted.shape
+    n_parts = -(-k // width)
+    # Centers that pad the last part score infinity and are never the nearest.
+    lines = np.zeros((n_parts * width, d + 1), dtype=dtype)
+    with np.errstate(over="ignore"):
+        lines[:k, 0] = (shifted**2).sum(axis=1) / 2
+        lines[k:, 0] = np.inf
+        lines[:k, 1:] = -shifted
+    return np.ascontiguousarray(lines.reshape(n_parts, width, d + 1).swapaxes(1, 2)).ravel()
 
 
 @inlined
@@ -122,35 +166,49 @@ def nearest_by_definition(
 
 
 @inlined
-def label_strip(rows, start, packed, strip, labels, distances):
-    """Label the strip of rows from `start`; return the first row that is not finite, or -1.
+def label_strip(rows, start, packed, strip, labels, scores, distances):
+    """Label the strip of rows from `start`.
 
-    `strip` (dp * strip_rows,), `labels` (strip_rows,) int32 and `distances` (k,) are scratch;
-    labels past the last row mean nothing.
+    `strip` (dp * strip_rows,) and `distances` (k,) float64 are scratch. `labels` (strip_rows,)
+    int32 means nothing past the last row. `scores` is that of `nearest_in_strip`.
+
+    Returns
+    -------
+    bad_row : the first row that is not finite, or -1
+    doubtful : a bit per row that was decided by the definition
     """
     transpose_strip(rows, start, packed.shift, strip)
     doubtful = nearest_in_strip(
-        strip, packed.tiles, rows.shape[1], packed.n_tiles, packed.bound, labels
+        strip,
+        packed.tiles,
+        packed.numbers,
+        rows.shape[1],
+        packed.n_tiles,
+        packed.tiles_a_group,
+        packed.bound,
+        labels,
+        scores,
     )
-    i = 0
-    while doubtful != 0 and start + i < rows.shape[0]:
-        if doubtful & np.uint64(1):
+    left, i = doubtful, 0
+    while left != 0 and start + i < rows.shape[0]:
+        if left & np.uint64(1):
             label = nearest_by_definition(rows, start + i, packed.transposed, distances)
             if label < 0:
-                return start + i
+                return start + i, doubtful
             labels[i] = label
-        doubtful >>= np.uint64(1)
+        left >>= np.uint64(1)
         i += 1
-    return -1
+    return -1, doubtful
 
 
 @kernel
 def _label_block(rows, packed, rows_a_strip, labels):
     strip = np.empty(packed.shift.size * rows_a_strip, rows.dtype)
+    scores = np.empty((1 + 2 * packed.n_groups) * rows_a_strip, rows.dtype)
     found = np.empty(rows_a_strip, np.int32)
     distances = np.empty(packed.transposed.shape[1], np.float64)
     for start in range(0, rows.shape[0], rows_a_strip):
-        bad_row = label_strip(rows, start, packed, strip, found, distances)
+        bad_row, _ = label_strip(rows, start, packed, strip, found, scores, distances)
         if bad_row >= 0:
             return bad_row
         stop = min(start + rows_a_strip, rows.shape[0])

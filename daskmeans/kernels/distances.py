@@ -29,26 +29,30 @@ def distances_to_centers(
 
 
 @kernel
-def _sq_distances_to_own(rows, labels, centers, sq_distances):
-    d = rows.shape[1]
-    for i in range(rows.shape[0]):
-        center = centers[labels[i]]
-        # Four running sums in a fixed pattern: one would wait for each addition.
+def _sq_distances_to_own(
+    rows,  # IN  (r, d) float32 or float64, C order
+    labels,  # IN  (r,) int32
+    centers,  # IN  (k, d) float64
+    sq_distances,  # OUT (r,) float64
+):
+    # Four rows at a time: each is summed feature by feature, as the definition of labels says, and
+    # one sum alone would wait for each addition.
+    last = rows.shape[0] - 1
+    for i0 in range(0, last + 1, 4):
+        i1, i2, i3 = min(i0 + 1, last), min(i0 + 2, last), min(i0 + 3, last)
+        j0, j1, j2, j3 = labels[i0], labels[i1], labels[i2], labels[i3]
         s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
-        whole = d - d % 4
-        for f in range(0, whole, 4):
-            a0 = np.float64(rows[i, f]) - center[f]
-            a1 = np.float64(rows[i, f + 1]) - center[f + 1]
-            a2 = np.float64(rows[i, f + 2]) - center[f + 2]
-            a3 = np.float64(rows[i, f + 3]) - center[f + 3]
+        for f in range(rows.shape[1]):
+            a0 = np.float64(rows[i0, f]) - centers[j0, f]
+            a1 = np.float64(rows[i1, f]) - centers[j1, f]
+            a2 = np.float64(rows[i2, f]) - centers[j2, f]
+            a3 = np.float64(rows[i3, f]) - centers[j3, f]
             s0 += a0 * a0
             s1 += a1 * a1
             s2 += a2 * a2
             s3 += a3 * a3
-        for f in range(whole, d):
-            a0 = np.float64(rows[i, f]) - center[f]
-            s0 += a0 * a0
-        sq_distances[i] = (s0 + s1) + (s2 + s3)
+        sq_distances[i0], sq_distances[i1] = s0, s1
+        sq_distances[i2], sq_distances[i3] = s2, s3
 
 
 def sq_distances_to_own(rows: Array, labels: Array, centers: Array) -> Array:

@@ -16,7 +16,6 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from daskmeans.kernels.vector import (
-    I32,
     I64,
     TILE_CENTERS,
     VECTOR_BYTES,
@@ -104,71 +103,121 @@ def transpose_strip(
 def nearest_in_strip(
     typingctx: Any,
     strip: Any,  # IN   (dp * strip_rows,) transposed strip
-    packed: Any,  # IN   (g * (d + 1) * TILE_CENTERS,) dtype of strip, see `pack_centers`
+    packed: Any,  # IN   (t * (d + 1) * TILE_CENTERS,) dtype of strip, see `pack_centers`
+    numbers: Any,  # IN   (t * TILE_CENTERS,) int32, number of each packed center
     n_features: Any,  # IN   d
-    n_tiles: Any,  # IN   g, tiles of TILE_CENTERS centers
-    bound: Any,  # IN   (3,) dtype of strip; the rounding bound is b[0] + b[1] |y| + b[2] |y|^2
+    n_tiles: Any,  # IN   t, tiles of TILE_CENTERS centers
+    tiles_a_group: Any,  # IN   at least 1
+    bound: Any,  # IN   (4,) dtype of strip; the rounding bound is b[0] + b[1] |y| + b[2] |y|^2
     labels: Any,  # OUT  (>= strip_rows,) int32, the first strip_rows are written
+    scores: Any,  # OUT  ((1 + 2 g) * strip_rows,) dtype of strip, g = ceil(t / tiles_a_group)
 ) -> tuple[Any, Callable[..., Any]]:
     """Label each row of a strip; return a bit per row whose label rounding may have decided.
 
     The score of center c for row y is |c|^2/2 - y.c, half the squared distance less |y|^2/2. A bit
     is set where second-best less best score is not above the bound, NaN and infinity included.
+    `scores` gets |y|^2, and then for each group of tiles its best and second-best score.
     """
     # Register tile: TILE_CENTERS centers by VECTORS vectors of rows; the loop over features is
     # innermost and carries only these accumulators. Best, second and label are updated a vector of
     # rows at a time, once a tile, with no reduction across lanes.
-    signature = types.uint64(strip, packed, types.intp, types.intp, bound, labels)
+    signature = types.uint64(
+        strip,
+        packed,
+        numbers,
+        types.intp,
+        types.intp,
+        types.intp,
+        bound,
+        labels,
+        scores,
+    )
     n = VECTOR_BYTES // (strip.dtype.bitwidth // 8)
 
     def codegen(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> Any:
         e = Emitter(b, context.get_value_type(sig.args[0].dtype), n)
-        strip_data = data_pointer(context, b, sig.args[0], args[0])
-        packed_data = data_pointer(context, b, sig.args[1], args[1])
-        bound_data = data_pointer(context, b, sig.args[4], args[4])
-        labels_data = data_pointer(context, b, sig.args[5], args[5])
-        n_features, n_tiles = args[2], args[3]
+        strip_data, packed_data, numbers_data, bound_data, labels_data, scores_data = (
+            data_pointer(context, b, sig.args[i], args[i]) for i in (0, 1, 2, 6, 7, 8)
+        )
+        n_features, n_tiles, tiles_a_group = args[3], args[4], args[5]
         vectors, tile = range(VECTORS), range(TILE_CENTERS)
 
-        best = [cgutils.alloca_once_value(b, e.const(np.inf)) for _ in vectors]
-        second = [cgutils.alloca_once_value(b, e.const(np.inf)) for _ in vectors]
-        label = [cgutils.alloca_once_value(b, ir.Constant(e.indices, [0] * n)) for _ in vectors]
-        sq_norm = [cgutils.alloca_once_value(b, e.const(0.0)) for _ in vectors]
+        def variables(value: ir.Value) -> list[ir.Value]:
+            return [cgutils.alloca_once_value(b, value) for _ in vectors]
+
+        infinity, zero_labels = e.const(np.inf), ir.Constant(e.indices, [0] * n)
+        best, second, label = variables(infinity), variables(infinity), variables(zero_labels)
+        group_best, group_second = variables(infinity), variables(infinity)
+        group_label = variables(zero_labels)
+        sq_norm = variables(e.const(0.0))
         score = [[cgutils.alloca_once(b, e.vector) for _ in vectors] for _ in tile]
 
         def load_rows(feature: ir.Value) -> list[ir.Value]:
             position = b.mul(feature, int64(VECTORS * n))
             return [e.load(strip_data, b.add(position, int64(v * n))) for v in vectors]
 
+        def keep(values: list[ir.Value], line: ir.Value) -> None:
+            for v in vectors:
+                position = b.add(b.mul(line, int64(VECTORS * n)), int64(v * n))
+                e.store(b.load(values[v]), scores_data, position)
+
         with cgutils.for_range(b, n_features) as features:
             for v, y in enumerate(load_rows(features.index)):
                 b.store(e.fma(y, y, b.load(sq_norm[v])), sq_norm[v])
+        keep(sq_norm, int64(0))
 
         tile_size = b.mul(b.add(n_features, int64(1)), int64(TILE_CENTERS))
-        with cgutils.for_range(b, n_tiles) as tiles:
-            tile_data = b.gep(packed_data, [b.mul(tiles.index, tile_size)])
-            for j in tile:
-                half_norm = e.splat(b.load(b.gep(tile_data, [int64(j)])))
-                for v in vectors:
-                    b.store(half_norm, score[j][v])
-            with cgutils.for_range(b, n_features) as features:
-                ys = load_rows(features.index)
-                column = b.mul(b.add(features.index, int64(1)), int64(TILE_CENTERS))
+        n_groups = b.sdiv(
+            b.add(n_tiles, b.sub(tiles_a_group, int64(1))),
+            tiles_a_group,
+        )
+        with cgutils.for_range(b, n_groups) as groups:
+            first_tile = b.mul(groups.index, tiles_a_group)
+            end = b.add(first_tile, tiles_a_group)
+            end = b.select(b.icmp_signed("<", end, n_tiles), end, n_tiles)
+            for v in vectors:
+                b.store(infinity, group_best[v])
+                b.store(infinity, group_second[v])
+                b.store(zero_labels, group_label[v])
+            with cgutils.for_range_slice(b, first_tile, end, int64(1), I64) as (tile_number, _):
+                tile_data = b.gep(packed_data, [b.mul(tile_number, tile_size)])
                 for j in tile:
-                    center = e.splat(b.load(b.gep(tile_data, [b.add(column, int64(j))])))
+                    half_norm = e.splat(b.load(b.gep(tile_data, [int64(j)])))
                     for v in vectors:
-                        b.store(e.fma(center, ys[v], b.load(score[j][v])), score[j][v])
-            first = b.trunc(b.mul(tiles.index, int64(TILE_CENTERS)), I32)
-            for j in tile:
-                number = e.splat(b.add(first, ir.Constant(I32, j)), e.indices)
-                for v in vectors:
-                    new, old, runner_up = b.load(score[j][v]), b.load(best[v]), b.load(second[v])
-                    nearer = b.fcmp_ordered("<", new, old)
-                    loser = b.select(nearer, old, new)
-                    closer = b.fcmp_ordered("<", loser, runner_up)
-                    b.store(b.select(closer, loser, runner_up), second[v])
-                    b.store(b.select(nearer, new, old), best[v])
-                    b.store(b.select(nearer, number, b.load(label[v])), label[v])
+                        b.store(half_norm, score[j][v])
+                with cgutils.for_range(b, n_features) as features:
+                    ys = load_rows(features.index)
+                    column = b.mul(b.add(features.index, int64(1)), int64(TILE_CENTERS))
+                    for j in tile:
+                        center = e.splat(b.load(b.gep(tile_data, [b.add(column, int64(j))])))
+                        for v in vectors:
+                            b.store(e.fma(center, ys[v], b.load(score[j][v])), score[j][v])
+                first = b.mul(tile_number, int64(TILE_CENTERS))
+                for j in tile:
+                    center_number = b.load(b.gep(numbers_data, [b.add(first, int64(j))]))
+                    number = e.splat(center_number, e.indices)
+                    for v in vectors:
+                        new, old = b.load(score[j][v]), b.load(group_best[v])
+                        runner_up = b.load(group_second[v])
+                        nearer = b.fcmp_ordered("<", new, old)
+                        loser = b.select(nearer, old, new)
+                        closer = b.fcmp_ordered("<", loser, runner_up)
+                        b.store(b.select(closer, loser, runner_up), group_second[v])
+                        b.store(b.select(nearer, new, old), group_best[v])
+                        b.store(b.select(nearer, number, b.load(group_label[v])), group_label[v])
+            line = b.add(b.mul(groups.index, int64(2)), int64(1))
+            keep(group_best, line)
+            keep(group_second, b.add(line, int64(1)))
+            for v in vectors:
+                new, old = b.load(group_best[v]), b.load(best[v])
+                nearer = b.fcmp_ordered("<", new, old)
+                runner_up = b.load(second[v])
+                for other in (b.select(nearer, old, new), b.load(group_second[v])):
+                    closer = b.fcmp_ordered("<", other, runner_up)
+                    runner_up = b.select(closer, other, runner_up)
+                b.store(runner_up, second[v])
+                b.store(b.select(nearer, new, old), best[v])
+                b.store(b.select(nearer, b.load(group_label[v]), b.load(label[v])), label[v])
 
         constant, linear, square = (
             e.splat(b.load(b.gep(bound_data, [int64(i)]))) for i in range(3)

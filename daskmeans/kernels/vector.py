@@ -30,6 +30,8 @@ VECTOR_BYTES = 64 if AVX512 else 32
 # Centers in a register tile: TILE_CENTERS * VECTORS accumulators, the vectors of rows and one
 # broadcast center have to fit the register file (32 registers with AVX-512, 16 without).
 TILE_CENTERS = 8 if AVX512 else 4
+# Groups of centers hold a multiple of this: whole tiles, and whole vectors of any dtype.
+GROUP_CENTERS = 16
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
 

@@ -21,6 +21,7 @@ import dask.array as da
 import dask.multiprocessing
 import dask.threaded
 import numpy as np
+import psutil
 import threadpoolctl
 from dask.base import get_scheduler
 from dask.callbacks import Callback
@@ -33,6 +34,9 @@ from daskmeans.blocks.source import Key, Part, RowRange, RowSource
 from daskmeans.partials import PartialT
 from daskmeans.passes.events import PassEnded, PassStarted, tell
 from daskmeans.passes.plan import BlockTask, Pass, merge, merge_tree, rows_until
+
+# Row state gets one part in this many of the memory.
+_STATE_SHARE = 8
 
 
 def current_scheduler() -> Callable[..., Any]:
@@ -137,6 +141,28 @@ class Runner:
             key for task in self.source.graph.values() for key in getattr(task, "dependencies", ())
         )
 
+    @property
+    def row_state_bytes(self) -> int:
+        """Bytes that may be kept of all rows between passes, where the tasks will find them.
+
+        A part of the memory of this process for its threads, and of the workers that hold the
+        blocks for a cluster. 0 where a block has no home: in other processes, and on a cluster
+        that reads it anew in each pass.
+        """
+        if self._client is not None:
+            return self._resident_bytes() // _STATE_SHARE
+        if self._scheduler in (dask.get, dask.threaded.get):
+            return int(psutil.virtual_memory().available) // _STATE_SHARE
+        return 0
+
+    def _resident_bytes(self) -> int:
+        """Memory of the workers if they hold all blocks, else 0."""
+        keys = [part.key for parts in self.source.parts for part in parts if isinstance(part, Key)]
+        if not keys or not all(_is_held(self.source.graph.get(key)) for key in keys):
+            return 0
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        return sum(int(worker["memory_limit"] or 0) for worker in workers)
+
     def __call__(self, step: Pass[PartialT]) -> PartialT:
         """Run a pass and return the merged partial of all blocks."""
         n_blocks = self.source.n_blocks
@@ -225,6 +251,11 @@ class Runner:
 def run_here(source: RowSource) -> Runner:
     """Return a runner that works in this thread: for few rows, whatever the current scheduler."""
     return Runner(source, dask.get)
+
+
+def _is_held(node: Any) -> bool:
+    """Tell whether a node of a graph is a future: a result that a cluster holds."""
+    return type(node).__module__.startswith("distributed")
 
 
 def _argument(part: Part | None) -> Any:

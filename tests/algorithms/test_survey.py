@@ -28,17 +28,21 @@ def test_scales_keep_every_sum_within_62_bits(case):
     found = surveyed(da.from_array(case.rows, chunks=case.chunkings[0]), case.weights)
     n, d = case.rows.shape
     y = np.abs(case.rows.astype(np.float64) - found.shift)
-    largest = 1.0 if case.weights is None else case.weights.max() / 2.0**found.weight_exponent
+    largest = (
+        1.0
+        if case.weights is None
+        else case.weights.max() / 2.0**found.quantisation.weight_exponent
+    )
     assert 0.5 < largest <= 1
     terms = np.column_stack((y, (y**2).sum(axis=1), np.ones(n))) * largest
-    quantised = terms * found.scale[[*range(d), -2, -1]]
+    quantised = terms * found.quantisation.scale[[*range(d), -2, -1]]
     assert quantised.max() < 2.0**50
     assert n * quantised.max() < 2.0**62
     # And as fine as that allows: the largest number of each column fills its bits. (Which sum of
     # squares is the largest is not known from ranges.)
     features = quantised[:, :d].max(axis=0) / largest
     assert (features[features > 0] >= 2.0**49).all()
-    mantissas, _ = np.frexp(found.scale[found.scale > 0])
+    mantissas, _ = np.frexp(found.quantisation.scale[found.quantisation.scale > 0])
     assert set(mantissas) == {0.5}
 
 
@@ -53,9 +57,9 @@ def test_padding_is_neither_shifted_nor_scaled():
     for d in (1, 5, 6, 7, 13):
         found = surveyed(np.random.default_rng(d).normal(size=(53, d)))
         width = sums_width(d)
-        assert found.scale.shape == found.quantised_shift.shape == (width,)
-        assert (found.scale[d:-2] == 0).all()
-        assert (found.quantised_shift[d:] == 0).all()
+        assert found.quantisation.scale.shape == found.quantisation.shift.shape == (width,)
+        assert (found.quantisation.scale[d:-2] == 0).all()
+        assert (found.quantisation.shift[d:] == 0).all()
 
 
 def test_few_rows_are_all_in_the_sample_and_in_order():

@@ -1,0 +1,107 @@
+"""What a process remembers of the rows of a block between passes.
+
+It is a cache of what can be computed again: a task that does not find it, because the block moved
+to another process or a worker died, makes it anew from the centers of the pass before.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+
+from daskmeans.typing import Array, Labels
+
+# Fits whose rows are remembered at the same time in one process. A fit that fails leaves its own
+# behind, which those after it push out.
+_MOST_FITS = 4
+
+
+@dataclass(frozen=True)
+class StateKey:
+    """Whose rows are remembered: a fit, and which of its restarts."""
+
+    fit: str
+    restart: int
+
+
+@dataclass
+class RowState:
+    """What is known of the rows of a block.
+
+    Attributes
+    ----------
+    labels : ndarray of shape (r,), int32
+        Nearest of the centers of pass `step`.
+    margin : ndarray of shape (r,), float32, or of shape (0,) without bounds
+    lower : ndarray of shape (g, r), float32
+        Bounds, see `kernels.bounds`.
+    step : int
+        Number of the pass that wrote them; 0 while nothing is known.
+    bounded : bool
+        Whether there are bounds.
+    rest : int
+        Passes for which bounds are not looked at, since they were of no use lately.
+    patience : int
+        For how many passes the next rest will be.
+    """
+
+    labels: Labels
+    margin: Array
+    lower: Array
+    step: int = 0
+    bounded: bool = False
+    rest: int = 0
+    patience: int = 0
+
+    @classmethod
+    def unknown(cls, n_rows: int) -> RowState:
+        return cls(
+            np.empty(n_rows, np.int32), np.empty(0, np.float32), np.empty((1, 0), np.float32)
+        )
+
+    def make_room(self, n_groups: int) -> None:
+        """Make arrays for bounds, or free them: `n_groups` is 0 where none are kept."""
+        n_rows = len(self.labels) if n_groups else 0
+        if self.lower.shape != (max(1, n_groups), n_rows):
+            self.margin = np.empty(n_rows, np.float32)
+            self.lower = np.empty((max(1, n_groups), n_rows), np.float32)
+            self.bounded = False
+
+
+def bytes_a_row(n_groups: int) -> int:
+    """Return what is remembered of a row: label, margin and a bound for each group of centers."""
+    return 8 + 4 * n_groups if n_groups else 4
+
+
+_remembered: OrderedDict[str, dict[tuple[int, int], RowState]] = OrderedDict()
+_lock = threading.Lock()
+
+
+def remembered(key: StateKey, block_number: int, n_rows: int) -> RowState:
+    """Return what this process knows of a block's rows, to be read and written by one task."""
+    with _lock:
+        blocks = _remembered.setdefault(key.fit, {})
+        _remembered.move_to_end(key.fit)
+        while len(_remembered) > _MOST_FITS:
+            _remembered.popitem(last=False)
+        state = blocks.get((key.restart, block_number))
+        if state is None or len(state.labels) != n_rows:
+            state = RowState.unknown(n_rows)
+            blocks[key.restart, block_number] = state
+        return state
+
+
+def forget(fit: str, block_number: int | None = None) -> None:
+    """Let go what is known of a fit's rows, or of one block of them."""
+    with _lock:
+        if block_number is None:
+            _remembered.pop(fit, None)
+        elif fit in _remembered:
+            blocks = _remembered[fit]
+            for place in [place for place in blocks if place[1] == block_number]:
+                del blocks[place]
+            if not blocks:
+                del _remembered[fit]
