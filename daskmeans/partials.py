@@ -171,6 +171,8 @@ class ClusterSums:
 
     @classmethod
     def combine(cls, partials: Sequence[ClusterSums]) -> ClusterSums:
+        if len(partials) == 1:
+            return partials[0]
         return cls(
             _added([partial.sums for partial in partials]),
             tuple(map(sum, zip(*(partial.n_changed for partial in partials), strict=True))),

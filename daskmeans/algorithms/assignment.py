@@ -18,7 +18,7 @@ from daskmeans.kernels.lloyd import (
     CLEAN,
     MOST_DISTANCES,
     NOT_FINITE,
-    KeptRows,
+    Bounds,
     lloyd_block,
     sums_width,
 )
@@ -155,7 +155,7 @@ def assign(block: Block, assignment: Assignment, quantisation: Quantisation) -> 
         assert assignment.previous is not None
         before = CenterSet.make(assignment.previous, centers.shift, block.rows.dtype)
         state.labels[:] = before.label(block)
-        state.bounded = False
+        state.bounded_since = 0
         n_distances = len(block) * len(centers.centers)
     elif (
         counted
@@ -169,7 +169,7 @@ def assign(block: Block, assignment: Assignment, quantisation: Quantisation) -> 
     state.step = 0
     drift = centers.drift
     state.make_room(0 if drift is None else len(drift.by_group))
-    looks = state.bounded and state.rest == 0
+    looks = drift is not None and state.bounded_since == drift.since and state.rest == 0
     state.rest = max(0, state.rest - 1)
     sums, n_changed, measured = _lloyd_step(block, centers, quantisation, state, counted, looks)
     if looks:
@@ -177,7 +177,7 @@ def assign(block: Block, assignment: Assignment, quantisation: Quantisation) -> 
         useless = measured > MOST_DISTANCES * len(block) * len(centers.centers)
         state.patience = min(2 * state.patience + 1, _LONGEST_REST) if useless else 0
         state.rest = state.patience
-    state.bounded = drift is not None
+    state.bounded_since = 0 if drift is None else drift.since
     state.step = assignment.step
     return Assigned(sums, state.labels, n_changed, n_distances + measured)
 
@@ -195,9 +195,10 @@ def _lloyd_step(
 ) -> tuple[Array, int, int]:
     """Run the kernel over the tiles of a block: sums, changed labels, distances measured."""
     sums = np.zeros((len(centers.centers), len(quantisation.shift)), np.int64)
-    kept = KeptRows(state.labels, state.margin, state.lower)
     drift = centers.drift
-    drifts = {} if drift is None else {"label_drift": drift.by_label, "group_drift": drift.by_group}
+    bounds = None
+    if drift is not None:
+        bounds = Bounds(state.margin, state.lower, drift.by_label, drift.by_group)
     n_changed = n_distances = 0
     for part, rows, weights in block.tiles():
         weights = np.ldexp(weights, -quantisation.weight_exponent)
@@ -208,11 +209,11 @@ def _lloyd_step(
             quantisation.shift,
             quantisation.scale,
             sums,
-            kept,
+            state.labels,
             first=part.start,
             counted=counted,
+            bounds=bounds,
             bounded=looks,
-            **drifts,
         )
         if status == NOT_FINITE:
             raise not_finite(block, part.start + row)

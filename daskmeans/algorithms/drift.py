@@ -12,6 +12,7 @@ from daskmeans.typing import Array
 
 # Groups of more centers than this many are halved no further: bounds of a row stay below its size.
 _MOST_GROUPS = 32
+_POWER_STEPS = 8
 # Drift beyond this is infinite: bounds stay finite in float32 when drift is added to them.
 _LARGEST = 1e38
 
@@ -43,12 +44,26 @@ def neighborly_order(centers: Array, width: int) -> Array:
             whole.append(part)
             continue
         spread = centers[part] - centers[part].mean(axis=0)
-        # The direction feeds no result, only which centers share a bound.
-        _, _, directions = np.linalg.svd(spread, full_matrices=False)
-        part = part[np.argsort(spread @ directions[0], kind="stable")]
+        part = part[np.argsort(spread @ _widest_direction(spread), kind="stable")]
         half = width * max(1, round(len(part) / (2 * width)))
         parts += [part[half:], part[:half]]
     return np.concatenate(whole)
+
+
+def _widest_direction(spread: Array) -> Array:
+    """Return roughly the direction in which rows that average to zero are spread most.
+
+    A few steps of the power method: an exact one took longer than a pass, and the direction feeds
+    no result, only which centers share a bound.
+    """
+    direction = spread[np.argmax((spread**2).sum(axis=1))]
+    for _ in range(_POWER_STEPS):
+        direction = (spread @ direction) @ spread
+        length = np.linalg.norm(direction)
+        if length == 0:
+            break
+        direction = direction / length
+    return direction
 
 
 @dataclass(frozen=True)
@@ -65,15 +80,18 @@ class Drift:
         Way of each center plus that of the fastest other one in each iteration.
     by_group : ndarray of shape (g,), float32
         Way of the fastest center of each group in each iteration.
+    since : int
+        Number of the pass before which the centers started.
     """
 
     order: Array
     width: int
     by_label: Array
     by_group: Array
+    since: int
 
     @classmethod
-    def start(cls, centers: Array) -> Drift:
+    def start(cls, centers: Array, since: int) -> Drift:
         """Group centers and start measuring from where they are."""
         k, d = centers.shape
         width = centers_a_group(k, d)
@@ -82,6 +100,7 @@ class Drift:
             width,
             np.zeros(k, np.float32),
             np.zeros(-(-k // width), np.float32),
+            since,
         )
 
     def after(self, old: Array, new: Array) -> Drift:
@@ -96,6 +115,7 @@ class Drift:
             self.width,
             _above(self.by_label, steps + others),
             _above(self.by_group, np.maximum.reduceat(steps[self.order], firsts)),
+            self.since,
         )
 
 

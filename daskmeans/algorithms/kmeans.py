@@ -92,8 +92,10 @@ def fit(
     keep_labels : bool
         Return the labels; they are gathered in this process.
     """
-    surveyed = survey(run, n_clusters, new_seed(random_state))
-    seeded_from = distinct_rows(surveyed, n_clusters)
+    init = seeding.init
+    from_sample = isinstance(init, str) and init != "k-means||"
+    surveyed = survey(run, n_clusters, new_seed(random_state), seeding=from_sample)
+    seeded_from = distinct_rows(surveyed, n_clusters) if from_sample else surveyed
     starts = [
         initial_centers(run, seeded_from, n_clusters, seeding, random_state)
         for _ in range(seeding.n_init)

@@ -6,6 +6,7 @@ counting iterations and its relocation of empty clusters.
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections.abc import Sequence
@@ -151,8 +152,8 @@ class _Restart:
     def assignment(self, surveyed: Surveyed, dtype: np.dtype[Any]) -> Assignment:
         """Return the assignment to the present centers."""
         centers, step = self.result.centers, self.result.n_iter + 1
-        if self._bounded and self._drift is None and step >= _FIRST_BOUNDED_STEP:
-            self._drift = Drift.start(centers)
+        if self._bounded and step in _GROUPED_AT:
+            self._drift = Drift.start(centers, step)
         center_set = CenterSet.make(centers, surveyed.shift, dtype, self._drift)
         return Assignment(center_set, step, self._state, self._previous)
 
@@ -172,12 +173,12 @@ class _Restart:
         self.result.n_iter += 1
 
 
-# Centers are grouped once they have left where seeding put them.
-_FIRST_BOUNDED_STEP = 2
 # Squared distances between these are far from the ends of float32, in which bounds are kept.
 _SMALLEST_REACH, _LARGEST_REACH = 1e-12, 1e14
 # Multiplications for a row below which bounds cost more than they save.
-_LEAST_WORK = 200
+_LEAST_WORK = 640
+# Passes before which centers are grouped: at first, and once they have left where seeding put them.
+_GROUPED_AT = (1, 4)
 
 
 def _keeps_bounds(surveyed: Surveyed, n_clusters: int) -> bool:
@@ -319,13 +320,12 @@ def _means(surveyed: Surveyed, sums: Array) -> tuple[Array, float]:
     """
     totals, weights, squares = _dequantised(surveyed, sums)
     full = sums[:, -1] > 0
-    means = np.zeros_like(totals)
-    means[full] = totals[full] / weights[full, None]
-    inertia = float((squares - (means**2).sum(axis=1) * weights).sum())
-    means[~full] = means[np.argmax(sums[:, -1])]
-    return surveyed.shift + means, float(
-        np.ldexp(max(inertia, 0.0), surveyed.quantisation.weight_exponent)
-    )
+    means = totals / np.where(full, weights, 1.0)[:, None]
+    inertia = float((squares - (means * totals).sum(axis=1)).sum())
+    if not full.all():
+        means[~full] = means[np.argmax(sums[:, -1])]
+    exponent = surveyed.quantisation.weight_exponent
+    return surveyed.shift + means, math.ldexp(max(inertia, 0.0), exponent)
 
 
 def _mean_variance(surveyed: Surveyed, sums: Array) -> float:

@@ -186,8 +186,17 @@ def sample_size(n_clusters: int, n_features: int, itemsize: int) -> int:
     return max(min(wanted, affordable), 2 * n_clusters)
 
 
-def survey(run: Run, n_clusters: int, seed: int) -> Surveyed:
+def survey(run: Run, n_clusters: int, seed: int, *, seeding: bool = True) -> Surveyed:
     """Make the first pass over the rows. Block sizes that were unknown are known after it.
+
+    Parameters
+    ----------
+    run : function (Pass) -> Partial
+    n_clusters : int
+    seed : int
+        64 bits that key the sample.
+    seeding : bool
+        The sample is to be large enough to draw initial centers from.
 
     Raises
     ------
@@ -198,7 +207,9 @@ def survey(run: Run, n_clusters: int, seed: int) -> Surveyed:
     source = run.source
     if source.sizes is not None:
         _check_row_count(source.n_rows, n_clusters, source.n_features)
-    m = sample_size(n_clusters, source.n_features, source.dtype.itemsize)
+    m = SAMPLE_MIN_ROWS
+    if seeding:
+        m = sample_size(n_clusters, source.n_features, source.dtype.itemsize)
     limit = _key_limit(m, None if source.sizes is None else source.n_rows)
     parameters = SurveyParameters(seed, m, limit, not source.in_memory, source.feature_names)
     found = run(Pass("kmeans-survey", survey_chunk, parameters))

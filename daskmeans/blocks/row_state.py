@@ -40,8 +40,8 @@ class RowState:
         Bounds, see `kernels.bounds`.
     step : int
         Number of the pass that wrote them; 0 while nothing is known.
-    bounded : bool
-        Whether there are bounds.
+    bounded_since : int
+        Pass at which the drift started that the bounds are kept with; 0 without bounds.
     rest : int
         Passes for which bounds are not looked at, since they were of no use lately.
     patience : int
@@ -52,7 +52,7 @@ class RowState:
     margin: Array
     lower: Array
     step: int = 0
-    bounded: bool = False
+    bounded_since: int = 0
     rest: int = 0
     patience: int = 0
 
@@ -68,7 +68,7 @@ class RowState:
         if self.lower.shape != (max(1, n_groups), n_rows):
             self.margin = np.empty(n_rows, np.float32)
             self.lower = np.empty((max(1, n_groups), n_rows), np.float32)
-            self.bounded = False
+            self.bounded_since = 0
 
 
 def bytes_a_row(n_groups: int) -> int:

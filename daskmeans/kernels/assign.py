@@ -37,7 +37,7 @@ class PackedCenters(NamedTuple):
     positions: Array  # (k,) int32, place of each center in the packed order
 
 
-def rounding_bound(shifted: Array, dtype: np.dtype[Any]) -> Array:
+def rounding_bound(sq_norms: Array, d: int, dtype: np.dtype[Any]) -> Array:
     """Coefficients b of the bound b0 + b1 |y| + b2 |y|^2 on how much rounding moves a score gap.
 
     A score of shifted row y against shifted center c is off by at most
@@ -48,9 +48,8 @@ def rounding_bound(shifted: Array, dtype: np.dtype[Any]) -> Array:
     the smallest normal number covers underflow. A fourth coefficient, times |y|^2, covers the
     rounding of |y|^2 and of its sum with a score: together they bound a squared distance.
     """
-    d = shifted.shape[1]
     info = np.finfo(dtype)
-    largest = float(np.sqrt((shifted**2).sum(axis=1)).max())
+    largest = float(np.sqrt(sq_norms.max()))
 
     def gamma(unit: float) -> float:
         return (d + 8) * unit / (1 - (d + 8) * unit)
@@ -58,11 +57,7 @@ def rounding_bound(shifted: Array, dtype: np.dtype[Any]) -> Array:
     own, exact = gamma(float(info.eps) / 2), gamma(2.0**-53)
     constant = own * largest**2 + exact * largest**2 + (d + 8) * float(info.tiny)
     linear = 2 * own * largest + 2 * exact * largest
-    with np.errstate(over="ignore"):
-        return np.array(
-            [1.01 * constant, 1.01 * linear, 1.01 * exact, 2.02 * own],
-            dtype=dtype,
-        )
+    return np.array([1.01 * constant, 1.01 * linear, 1.01 * exact, 2.02 * own], dtype=dtype)
 
 
 def pack_centers(
@@ -92,37 +87,38 @@ def pack_centers(
     numbers = np.zeros(n_tiles * TILE_CENTERS, dtype=np.int32)
     numbers[:k] = np.arange(k) if order is None else order
     ordered = shifted if order is None else shifted[order]
-    tiles = _feature_major(ordered, TILE_CENTERS, dtype)
     padded_shift = np.zeros(-(-d // 4) * 4, dtype=dtype)
     padded_shift[:d] = shift
     positions = np.zeros(k if width else 0, dtype=np.int32)
     if order is not None and width:
         positions[order] = np.arange(k)
-    return PackedCenters(
-        tiles,
-        numbers,
-        n_tiles,
-        width // TILE_CENTERS if width else n_tiles,
-        -(-k // width) if width else 1,
-        padded_shift,
-        rounding_bound(shifted, dtype),
-        np.ascontiguousarray(centers.T),
-        _feature_major(ordered, width, dtype) if width else np.zeros(0, dtype),
-        shifted.astype(dtype) if width else np.zeros((0, d), dtype),
-        positions,
-    )
+    # Squares of large numbers leave the range of float32.
+    with np.errstate(over="ignore"):
+        sq_norms = (ordered**2).sum(axis=1)
+        return PackedCenters(
+            _feature_major(ordered, sq_norms, TILE_CENTERS, dtype),
+            numbers,
+            n_tiles,
+            width // TILE_CENTERS if width else n_tiles,
+            -(-k // width) if width else 1,
+            padded_shift,
+            rounding_bound(sq_norms, d, dtype),
+            np.ascontiguousarray(centers.T),
+            _feature_major(ordered, sq_norms, width, dtype) if width else np.zeros(0, dtype),
+            shifted.astype(dtype) if width else np.zeros((0, d), dtype),
+            positions,
+        )
 
 
-def _feature_major(shifted: Array, width: int, dtype: np.dtype[Any]) -> Array:
+def _feature_major(shifted: Array, sq_norms: Array, width: int, dtype: np.dtype[Any]) -> Array:
     """Return for each `width` centers their half norms and then their negated features, flat."""
     k, d = shifted.shape
     n_parts = -(-k // width)
     # Centers that pad the last part score infinity and are never the nearest.
     lines = np.zeros((n_parts * width, d + 1), dtype=dtype)
-    with np.errstate(over="ignore"):
-        lines[:k, 0] = (shifted**2).sum(axis=1) / 2
-        lines[k:, 0] = np.inf
-        lines[:k, 1:] = -shifted
+    lines[:k, 0] = sq_norms / 2
+    lines[k:, 0] = np.inf
+    np.negative(shifted, out=lines[:k, 1:], casting="same_kind")
     return np.ascontiguousarray(lines.reshape(n_parts, width, d + 1).swapaxes(1, 2)).ravel()
 
 
@@ -165,54 +161,37 @@ def nearest_by_definition(
     return label
 
 
-@inlined
-def label_strip(rows, start, packed, strip, labels, scores, distances):
-    """Label the strip of rows from `start`.
-
-    `strip` (dp * strip_rows,) and `distances` (k,) float64 are scratch. `labels` (strip_rows,)
-    int32 means nothing past the last row. `scores` is that of `nearest_in_strip`.
-
-    Returns
-    -------
-    bad_row : the first row that is not finite, or -1
-    doubtful : a bit per row that was decided by the definition
-    """
-    transpose_strip(rows, start, packed.shift, strip)
-    doubtful = nearest_in_strip(
-        strip,
-        packed.tiles,
-        packed.numbers,
-        rows.shape[1],
-        packed.n_tiles,
-        packed.tiles_a_group,
-        packed.bound,
-        labels,
-        scores,
-    )
-    left, i = doubtful, 0
-    while left != 0 and start + i < rows.shape[0]:
-        if left & np.uint64(1):
-            label = nearest_by_definition(rows, start + i, packed.transposed, distances)
-            if label < 0:
-                return start + i, doubtful
-            labels[i] = label
-        left >>= np.uint64(1)
-        i += 1
-    return -1, doubtful
-
-
 @kernel
 def _label_block(rows, packed, rows_a_strip, labels):
     strip = np.empty(packed.shift.size * rows_a_strip, rows.dtype)
     scores = np.empty((1 + 2 * packed.n_groups) * rows_a_strip, rows.dtype)
     found = np.empty(rows_a_strip, np.int32)
     distances = np.empty(packed.transposed.shape[1], np.float64)
-    for start in range(0, rows.shape[0], rows_a_strip):
-        bad_row, _ = label_strip(rows, start, packed, strip, found, scores, distances)
-        if bad_row >= 0:
-            return bad_row
-        stop = min(start + rows_a_strip, rows.shape[0])
-        labels[start:stop] = found[: stop - start]
+    chosen = np.empty(rows_a_strip, np.int64)
+    n_rows, d = rows.shape
+    for start in range(0, n_rows, rows_a_strip):
+        for i in range(rows_a_strip):
+            chosen[i] = min(start + i, n_rows - 1)
+        transpose_strip(rows, chosen, packed.shift, strip)
+        doubtful = nearest_in_strip(
+            strip,
+            packed.tiles,
+            packed.numbers,
+            d,
+            packed.n_tiles,
+            packed.tiles_a_group,
+            packed.bound,
+            found,
+            0,
+            scores,
+        )
+        for i in range(min(rows_a_strip, n_rows - start)):
+            label = found[i]
+            if (doubtful >> np.uint64(i)) & np.uint64(1):
+                label = nearest_by_definition(rows, start + i, packed.transposed, distances)
+                if label < 0:
+                    return start + i
+            labels[start + i] = label
     return -1
 
 

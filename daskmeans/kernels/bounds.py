@@ -20,72 +20,86 @@ import numba
 import numpy as np
 
 from daskmeans.kernels.compile import inlined
-from daskmeans.kernels.row_scores import best_of_others
-
-# Outward rounding: a relative slack above a few roundings of float32 (which also covers those of
-# the float64 definition), and an absolute one above its underflow.
-_SLACK = 2.0**-20
-_TINY = 1e-30
+from daskmeans.kernels.row_scores import ROWS_AT_ONCE, best_of_others
+from daskmeans.kernels.strip_bounds import KEPT_DOWN, SLACK, TINY, strip_bounds
 
 
 @inlined
-def strip_bounds(
-    scores,  # IN  ((1 + 2 g) * rows_a_strip,) of `nearest_in_strip`
-    doubtful,  # IN  a bit per row
-    labels,  # IN  (rows_a_strip,) int32
-    n_rows,  # IN  rows that count
-    rows_a_strip,  # IN
-    packed,  # IN  PackedCenters with g groups
+def _kept_margin(gap, own, gone):
+    """Return what is stored of a gap beyond own distance `own`, at a label's drift `gone`."""
+    return (gap - np.float32(SLACK) * (own + gone)) + gone
+
+
+@inlined
+def _kept_bound(bound, gone):
+    """Return what is stored of a lower bound, at a group's drift `gone`."""
+    return (bound + gone) * np.float32(KEPT_DOWN)
+
+
+@inlined
+def strip_scratch(rows_a_strip, n_groups):
+    """Make room for `keep_strip_bounds`."""
+    lower = np.empty((n_groups, rows_a_strip), np.float32)
+    least, upper = np.empty(rows_a_strip, np.float32), np.empty(rows_a_strip, np.float32)
+    return lower, least, upper, np.zeros(rows_a_strip, np.int32)
+
+
+@inlined
+def keep_strip_bounds(
+    scores,  # IN    ((1 + 2 g) * rows_a_strip,) of `nearest_in_strip`
+    doubtful,  # IN    a bit per row
+    labels,  # IN    (>= at + n_rows,) int32
+    at,  # IN    first of the strip's labels
+    chosen,  # IN    (rows_a_strip,) int64, numbers of its rows
+    consecutive,  # IN    they are consecutive
+    n_rows,  # IN    rows that count
+    first,  # IN    place of row 0 in margin and lower
+    packed,  # IN    PackedCenters with g groups
     centers_a_group,  # IN
-    lower,  # OUT (g, rows_a_strip) float32: lower bounds
-    margin,  # OUT (rows_a_strip,) float32
-    upper,  # OUT (rows_a_strip,) float32 scratch: upper bounds on the distance to the own center
-    error,  # OUT (rows_a_strip,) dtype of rows, scratch
-    group,  # OUT (rows_a_strip,) int32 scratch: group of the own center
+    scratch,  # OUT   of `strip_scratch`
+    bounds,  # INOUT Bounds
 ):
-    """Turn the scores of a strip into bounds."""
-    # Rows along the lanes, one group after the other.
-    b0, b1, b2, b3 = packed.bound
-    number = scores.dtype.type
-    zero, down, up = number(0), number(1 - _SLACK), number(1 + _SLACK)
-    tiny, slack = np.float32(_TINY), np.float32(_SLACK)
+    """Turn the scores of a strip into bounds, and keep them."""
+    lower, least, upper, positions = scratch
+    rows_a_strip = least.size
     for i in range(n_rows):
-        norm = scores[i]
-        limit = b0 + b1 * np.sqrt(norm) + b2 * norm
-        error[i] = limit + b3 * norm
-        group[i] = packed.positions[labels[i]] // centers_a_group
-        upper[i] = np.inf
-        margin[i] = np.inf
+        positions[i] = packed.positions[labels[at + i]]
     # A row decided by the definition need not have the best score: none is taken for its own.
     left, i = doubtful, 0
     while left != 0 and i < n_rows:
         if left & np.uint64(1):
-            group[i] = -1
+            positions[i] = -1
         left >>= np.uint64(1)
         i += 1
-    for g in range(packed.n_groups):
-        best = scores[(1 + 2 * g) * rows_a_strip :]
-        second = scores[(2 + 2 * g) * rows_a_strip :]
-        for i in range(n_rows):
-            own = group[i] == g
-            score = second[i] if own else best[i]
-            square = scores[i] + (score + score) - error[i]
-            bound = np.float32(np.sqrt(max(square, zero)) * down) - tiny
-            lower[g, i] = bound
-            margin[i] = min(margin[i], bound)
-            square = scores[i] + (best[i] + best[i]) + error[i]
-            above = np.float32(np.sqrt(max(square, zero)) * up) + tiny
-            upper[i] = above if own else upper[i]
+    # Where a strip's rows are consecutive its bounds go to their place at once.
+    at_once = consecutive and n_rows == rows_a_strip
+    strip_bounds(
+        scores,
+        packed.bound,
+        positions,
+        packed.n_groups,
+        centers_a_group,
+        bounds.group_drift,
+        bounds.lower if at_once else lower,
+        first + chosen[0] if at_once else 0,
+        least,
+        upper,
+    )
     for i in range(n_rows):
-        margin[i] = (margin[i] - upper[i]) - slack * upper[i]
+        gone = bounds.label_drift[labels[at + i]]
+        bounds.margin[first + chosen[i]] = _kept_margin(least[i] - upper[i], upper[i], gone)
+    if not at_once:
+        for g in range(packed.n_groups):
+            for i in range(n_rows):
+                bounds.lower[g, first + chosen[i]] = lower[g, i]
 
 
 @inlined
-def drifting_rows(margin, labels, label_drift, first, n_rows, chosen):
-    """Write to `chosen` the rows of n_rows from `first` that may have a new nearest center."""
+def _drifting_rows(margin, labels, label_drift, first, n_rows, drifting):
+    """Write to `drifting` the rows of n_rows from `first` that may have a new nearest center."""
     count = 0
     for i in range(n_rows):
-        chosen[count] = i
+        drifting[count] = i
         count += not (margin[first + i] > label_drift[labels[first + i]])
     return count
 
@@ -109,29 +123,31 @@ def _shifted_and_distance(row, shift, center, shifted):
 
 
 @inlined
+def search_scratch(rows_a_chunk, n_features, dtype):
+    """Make room for `search_groups`."""
+    m = rows_a_chunk
+    drifting, near = np.empty(m + 1, np.int32), np.empty(m + 1, np.int32)
+    positions = np.empty(m, np.int32)
+    shifted = np.empty((m, n_features), dtype)
+    offsets, best = np.empty(m, dtype), np.empty(m + ROWS_AT_ONCE, dtype)
+    upper, least = np.empty(m, np.float32), np.empty(m, np.float32)
+    return drifting, near, positions, shifted, offsets, best, upper, least
+
+
+@inlined
 def search_groups(
     rows,  # IN    (r, d)
     start,  # IN    row of the chunk's first
-    first,  # IN    place of the chunk's first row in labels, margin and lower
-    chosen,  # IN    (m,) int32 rows of the chunk to look at
-    count,  # IN    how many
+    n_rows,  # IN    rows of the chunk
+    first,  # IN    place of the chunk's first row in labels and bounds
     labels,  # IN    (R,) int32
-    margin,  # INOUT (R,) float32
-    lower,  # INOUT (g, R) float32
+    bounds,  # INOUT Bounds
     packed,  # IN    PackedCenters with g groups
     centers_a_group,  # IN
-    label_drift,  # IN    (k,) float32
-    group_drift,  # IN    (g,) float32
-    shifted,  # OUT   (m, d) scratch
-    offsets,  # OUT   (m,) dtype of rows, scratch
-    upper,  # OUT   (m,) float32 scratch
-    least,  # OUT   (m,) float32 scratch
-    positions,  # OUT   (m,) int32 scratch
-    near,  # OUT   (m,) int32 scratch
-    best,  # OUT   (m + 8,) dtype of rows, scratch
-    changed,  # OUT   (m,) int32: rows of the chunk that may have a new nearest center
+    scratch,  # OUT   of `search_scratch`
+    changed,  # OUT   (n_rows,) int32: rows of the chunk that may have a new nearest center
 ):
-    """Look at the groups that may hold a nearer center than a row's own.
+    """Look at the groups of centers that may hold a nearer one than a row's own.
 
     Returns
     -------
@@ -140,16 +156,17 @@ def search_groups(
     """
     # A group at a time over the rows that have to look at it: its centers stay in the first-level
     # cache, and eight rows are scored at once.
-    d = rows.shape[1]
+    drifting, near, positions, shifted, offsets, best, upper, least = scratch
+    margin, lower, label_drift, group_drift = bounds
+    count = _drifting_rows(margin, labels, label_drift, first, n_rows, drifting)
     b0, b1, b2, b3 = packed.bound
     number = rows.dtype.type
-    zero, down = number(0), number(1 - _SLACK)
-    tiny, slack, stored = np.float32(_TINY), np.float32(_SLACK), np.float32(1 - _SLACK / 4)
-    infinity = np.float32(np.inf)
-    unit = np.float64(b3) / (d + 8)  # above twice the unit of rounding
+    zero, down = number(0), number(1 - SLACK)
+    tiny, infinity = np.float32(TINY), np.float32(np.inf)
+    unit = np.float64(b3) / (rows.shape[1] + 8)  # above twice the unit of rounding
     largest = np.float64(b1) / np.float64(b3)  # at least the norm of the longest shifted center
     for t in range(count):
-        i = chosen[t]
+        i = drifting[t]
         label = labels[first + i]
         sq_norm, sq_distance = _shifted_and_distance(
             rows[start + i], packed.shift, packed.shifted[label], shifted[t]
@@ -159,14 +176,14 @@ def search_groups(
         positions[t] = packed.positions[label]
         distance = sqrt(np.float64(sq_distance)) * (1.0 + np.float64(b3))
         distance += unit * (sqrt(np.float64(sq_norm)) + largest) + 1e-17
-        upper[t] = np.float32(distance * (1 + _SLACK) + _TINY)
+        upper[t] = np.float32(distance * (1 + SLACK) + TINY)
         least[t] = np.inf
     n_distances = count
     for g in range(packed.n_groups):
         gone = group_drift[g]
         m = 0
         for t in range(count):
-            bound = lower[g, first + chosen[t]] - gone
+            bound = lower[g, first + drifting[t]] - gone
             fails = not (bound > upper[t])
             near[m] = t
             m += fails
@@ -180,21 +197,18 @@ def search_groups(
             t = near[e]
             square = offsets[t] + (best[e] + best[e])
             bound = np.float32(np.sqrt(max(square, zero)) * down) - tiny
-            # Rounding must not raise the stored bound either.
-            lower[g, first + chosen[t]] = (bound + gone) * stored
+            lower[g, first + drifting[t]] = _kept_bound(bound, gone)
             if bound > upper[t]:
                 least[t] = min(least[t], bound)
             else:
                 upper[t] = -1.0  # to be labelled anew: looks at no other group
     n_changed = 0
     for t in range(count):
-        i = chosen[t]
+        i = drifting[t]
         if upper[t] < 0:
             changed[n_changed] = i
             n_changed += 1
         else:
-            gap = least[t] - upper[t]
             gone = label_drift[labels[first + i]]
-            gap -= slack * (upper[t] + gone)
-            margin[first + i] = gap + gone
+            margin[first + i] = _kept_margin(least[t] - upper[t], upper[t], gone)
     return n_changed, n_distances

@@ -6,22 +6,28 @@ from typing import NamedTuple
 
 import numpy as np
 
-from daskmeans.kernels.assign import PackedCenters, label_strip
-from daskmeans.kernels.bounds import drifting_rows, search_groups, strip_bounds
+from daskmeans.kernels.assign import PackedCenters, nearest_by_definition
+from daskmeans.kernels.bounds import (
+    keep_strip_bounds,
+    search_groups,
+    search_scratch,
+    strip_scratch,
+)
 from daskmeans.kernels.compile import kernel, rarely_called
 from daskmeans.kernels.quantised_sums import SUM_LANES, add_rows
-from daskmeans.kernels.row_scores import ROWS_AT_ONCE
+from daskmeans.kernels.strip import differing, nearest_in_strip, transpose_strip
 from daskmeans.kernels.vector import TILE_CENTERS, strip_rows
-from daskmeans.typing import Array
+from daskmeans.typing import Array, Labels
 
 # Half of a first-level cache; the rest is for the tile of centers and the sums.
 _GROUP_BYTES = 16 << 10
+# Rows that wait to be moved stay in the first-level cache.
+_MOVED_BYTES = 16 << 10
 # Rows that are searched together stay in the second-level cache.
 _SEARCH_BYTES = 192 << 10
 # Share of all distances above which a block's bounds are not worth looking at.
 MOST_DISTANCES = 0.6
-_LOOKED_AT_ONCE = 16
-_NO_DRIFT = np.zeros(0, np.float32)
+_ALL_BITS = np.uint64(2**64 - 1)
 
 # What a kernel that may have to stop returns beside its result.
 CLEAN, NOT_FINITE, OUT_OF_RANGE = 0, 1, 2
@@ -32,11 +38,23 @@ def sums_width(n_features: int) -> int:
     return -(-(n_features + 2) // SUM_LANES) * SUM_LANES
 
 
+class Bounds(NamedTuple):
+    """Bounds on the distances of a block's rows, and what they are compared with: see `bounds`."""
+
+    margin: Array  # (R,) float32
+    lower: Array  # (g, R) float32
+    label_drift: Array  # (k,) float32
+    group_drift: Array  # (g,) float32
+
+
 @rarely_called
-def move_rows(rows, count, old, new, weights, shift, scale, sums, removed):
-    """Add rows to the sums of their new cluster, and to what is taken from their old one."""
+def _move_rows(rows, count, old, new, weights, shift, scale, sums):
+    """Take rows from the sums of their old cluster to those of their new one."""
     strange = add_rows(rows, 0, count, new, weights, shift, scale, sums)
-    return strange | add_rows(rows, 0, count, old, weights, shift, scale, removed)
+    # A row of negative weight is rounded to the negated integers.
+    for i in range(count):
+        weights[i] = -weights[i]
+    return strange | add_rows(rows, 0, count, old, weights, shift, scale, sums)
 
 
 @kernel
@@ -46,179 +64,147 @@ def _lloyd_block(
     packed,  # IN    PackedCenters
     shift,  # IN    (s,) float64, zero past d
     scale,  # IN    (s,) float64 powers of two
-    first,  # IN    place of the first row in labels, margin and lower
+    sums,  # INOUT (k, s) int64
     labels,  # INOUT (R,) int32
-    margin,  # INOUT (R,) float32, or (0,): no bounds are kept
-    lower,  # INOUT (g, R) float32
-    label_drift,  # IN    (k,) float32
-    group_drift,  # IN    (g,) float32
-    counted,  # IN    labels hold those of the last pass, whose rows are in the sums
-    bounded,  # IN    margin and lower hold bounds
+    first,  # IN    place of the first row in labels and bounds
+    counted,  # IN    labels are those of the pass before, whose rows are in the sums
+    bounds,  # INOUT Bounds or None
+    bounded,  # IN    the bounds hold
     rows_a_strip,  # IN    strip_rows(dtype of rows)
     rows_a_chunk,  # IN    a multiple of it
-    sums,  # INOUT (k, s) int64
 ):
     # A chunk of rows is labelled strip by strip and then added: its rows are still in the cache,
     # and the constants of adding are set up once a chunk, which for few features takes as long as
-    # adding a strip. From the second pass on only rows that changed their label are added, to a
-    # sum and to one that is taken away: a small part of the rows, copied to one place first.
+    # adding a strip. From the second pass on only rows that changed their label are added, to one
+    # sum and taken from another: a small part of the rows, copied to one place first.
+    # Without bounds (None, which numba compiles by itself) nothing of them is compiled.
     n_rows, d = rows.shape
-    keeps_bounds = margin.size > 0
+    k = packed.transposed.shape[1]
     strip = np.empty(packed.shift.size * rows_a_strip, rows.dtype)
     scores = np.empty((1 + 2 * packed.n_groups) * rows_a_strip, rows.dtype)
     found = np.empty(rows_a_chunk, np.int32)
-    distances = np.empty(packed.transposed.shape[1], np.float64)
+    chosen = np.empty(rows_a_strip, np.int64)
+    distances = np.empty(k, np.float64)
 
-    removed = np.zeros((sums.shape[0] if counted else 0, sums.shape[1]), np.int64)
-    capacity = rows_a_strip if counted else 0
-    moved_rows = np.empty((capacity, d), rows.dtype)
+    capacity = max(8, min(128, _MOVED_BYTES // (d * rows.itemsize))) if counted else 0
+    moved = np.empty((capacity, d), rows.dtype)
     moved_weights = np.empty(max(capacity, 2), np.float64)
     moved_from = np.empty(capacity, np.int32)
     moved_to = np.empty(capacity, np.int32)
     n_moved = 0
 
-    centers_a_group = packed.tiles_a_group * TILE_CENTERS
-    m = rows_a_strip if keeps_bounds else 0
-    strip_lower = np.empty((packed.n_groups, m), np.float32)
-    strip_margin = np.empty(m, np.float32)
-    strip_upper = np.empty(m, np.float32)
-    strip_error = np.empty(m, rows.dtype)
-    strip_group = np.empty(m, np.int32)
-    m = rows_a_chunk if bounded else 0
-    gathered = np.empty((rows_a_strip if bounded else 0, d), rows.dtype)
-    drifting = np.empty(m + 1, np.int32)
-    searched = np.empty(m, np.int32)
-    near = np.empty(m, np.int32)
-    positions = np.empty(m, np.int32)
-    shifted = np.empty((m, d), rows.dtype)
-    offsets = np.empty(m, rows.dtype)
-    upper = np.empty(m, np.float32)
-    least = np.empty(m, np.float32)
-    best = np.empty(m + ROWS_AT_ONCE, rows.dtype)
+    searched = np.empty(rows_a_chunk if bounded else 0, np.int32)
+    if bounds is not None:
+        search = search_scratch(rows_a_chunk if bounded else 0, d, rows.dtype)
+        outward = strip_scratch(rows_a_strip, packed.n_groups)
+        centers_a_group = packed.tiles_a_group * TILE_CENTERS
 
-    k = packed.transposed.shape[1]
-    pruning = bounded
+    searching = bounded
     n_changed, n_distances = 0, 0
     strange = np.uint64(0)
     for start in range(0, n_rows, rows_a_chunk):
-        stop = min(start + rows_a_chunk, n_rows)
-        n_dense = stop - start
-        searching = pruning
-        if searching:
-            n_drifting = drifting_rows(
-                margin, labels, label_drift, first + start, stop - start, drifting
-            )
-            n_dense, measured = search_groups(
+        in_chunk = min(rows_a_chunk, n_rows - start)
+        n_labelled = in_chunk
+        useless = False
+        if bounds is not None and searching:
+            n_labelled, measured = search_groups(
                 rows,
                 start,
+                in_chunk,
                 first + start,
-                drifting,
-                n_drifting,
                 labels,
-                margin,
-                lower,
+                bounds,
                 packed,
                 centers_a_group,
-                label_drift,
-                group_drift,
-                shifted,
-                offsets,
-                upper,
-                least,
-                positions,
-                near,
-                best,
+                search,
                 searched,
             )
             n_distances += measured
-            # Where most distances are measured anyway, the strips are the faster way to do it.
-            pruning = measured + n_dense * k < MOST_DISTANCES * (stop - start) * k
-        n_distances += n_dense * k
-        for at in range(0, n_dense, rows_a_strip):
-            in_strip = min(rows_a_strip, n_dense - at)
-            source, from_row = rows, start + at
+            # Where most are measured anyway, the strips are the faster way to do it.
+            useless = measured + n_labelled * k > MOST_DISTANCES * in_chunk * k
+        n_distances += n_labelled * k
+        for at in range(0, n_labelled, rows_a_strip):
+            in_strip = min(rows_a_strip, n_labelled - at)
+            # A strip that is not full repeats its last row.
+            for i in range(rows_a_strip):
+                chosen[i] = at + min(i, in_strip - 1)
             if searching:
-                for i in range(in_strip):
-                    gathered[i] = rows[start + searched[at + i]]
-                source, from_row = gathered[:in_strip], 0
-            bad_row, doubtful = label_strip(
-                source, from_row, packed, strip, found[at:], scores, distances
+                for i in range(rows_a_strip):
+                    chosen[i] = searched[chosen[i]]
+            for i in range(rows_a_strip):
+                chosen[i] += start
+            transpose_strip(rows, chosen, packed.shift, strip)
+            doubtful = nearest_in_strip(
+                strip,
+                packed.tiles,
+                packed.numbers,
+                d,
+                packed.n_tiles,
+                packed.tiles_a_group,
+                packed.bound,
+                found,
+                at,
+                scores,
             )
-            if bad_row >= 0:
-                bad_row = start + searched[at + bad_row] if searching else bad_row
-                return NOT_FINITE, bad_row, n_changed, n_distances
-            if keeps_bounds:
-                strip_bounds(
+            left, i = doubtful, 0
+            while left != 0 and i < in_strip:
+                if left & np.uint64(1):
+                    label = nearest_by_definition(rows, chosen[i], packed.transposed, distances)
+                    if label < 0:
+                        return NOT_FINITE, chosen[i], n_changed, n_distances
+                    found[at + i] = label
+                left >>= np.uint64(1)
+                i += 1
+            if bounds is not None:
+                keep_strip_bounds(
                     scores,
                     doubtful,
-                    found[at:],
+                    found,
+                    at,
+                    chosen,
+                    not searching,
                     in_strip,
-                    rows_a_strip,
+                    first,
                     packed,
                     centers_a_group,
-                    strip_lower,
-                    strip_margin,
-                    strip_upper,
-                    strip_error,
-                    strip_group,
+                    outward,
+                    bounds,
                 )
-                if searching:
-                    for i in range(in_strip):
-                        row = first + start + searched[at + i]
-                        margin[row] = strip_margin[i] + label_drift[found[at + i]]
-                        for g in range(packed.n_groups):
-                            lower[g, row] = strip_lower[g, i] + group_drift[g]
-                else:
-                    row = first + start + at
-                    for i in range(in_strip):
-                        margin[row + i] = strip_margin[i] + label_drift[found[at + i]]
-                    for g in range(packed.n_groups):
-                        gone = group_drift[g]
-                        for i in range(in_strip):
-                            lower[g, row + i] = strip_lower[g, i] + gone
         if not counted:
-            strange |= add_rows(rows, start, stop, found, weights, shift, scale, sums)
-            labels[first + start : first + stop] = found[: stop - start]
-            n_changed += stop - start
-            continue
-        for at in range(0, n_dense, _LOOKED_AT_ONCE):
-            end = min(at + _LOOKED_AT_ONCE, n_dense)
+            strange |= add_rows(rows, start, start + in_chunk, found, weights, shift, scale, sums)
+            for i in range(in_chunk):
+                labels[first + start + i] = found[i]
+            n_changed += in_chunk
+            n_labelled = 0
+        for at in range(0, n_labelled, rows_a_strip):
+            in_strip = min(rows_a_strip, n_labelled - at)
+            left = _ALL_BITS
             if not searching:
-                differ = np.int32(0)
-                for i in range(at, end):
-                    differ |= found[i] ^ labels[first + start + i]
-                if differ == 0:
-                    continue
-            for j in range(at, end):
-                i = start + (searched[j] if searching else j)
-                if found[j] == labels[first + i]:
-                    continue
-                moved_rows[n_moved] = rows[i]
-                moved_weights[n_moved] = weights[i if weights.size > 1 else 0]
-                moved_from[n_moved] = labels[first + i]
-                moved_to[n_moved] = found[j]
-                labels[first + i] = found[j]
-                n_changed += 1
-                n_moved += 1
-                if n_moved == capacity:
-                    strange |= move_rows(
-                        moved_rows,
-                        n_moved,
-                        moved_from,
-                        moved_to,
-                        moved_weights,
-                        shift,
-                        scale,
-                        sums,
-                        removed,
-                    )
-                    n_moved = 0
+                left = differing(found, at, labels, first + start + at, in_strip)
+            i = at
+            while left != 0 and i < at + in_strip:
+                row = start + (searched[i] if searching else i)
+                if left & np.uint64(1) and found[i] != labels[first + row]:
+                    for f in range(d):
+                        moved[n_moved, f] = rows[row, f]
+                    moved_weights[n_moved] = weights[row if weights.size > 1 else 0]
+                    moved_from[n_moved] = labels[first + row]
+                    moved_to[n_moved] = found[i]
+                    labels[first + row] = found[i]
+                    n_changed += 1
+                    n_moved += 1
+                    if n_moved == capacity:
+                        strange |= _move_rows(
+                            moved, n_moved, moved_from, moved_to, moved_weights, shift, scale, sums
+                        )
+                        n_moved = 0
+                left >>= np.uint64(1)
+                i += 1
+        searching = searching and not useless
     if n_moved > 0:
-        strange |= move_rows(
-            moved_rows, n_moved, moved_from, moved_to, moved_weights, shift, scale, sums, removed
+        strange |= _move_rows(
+            moved, n_moved, moved_from, moved_to, moved_weights, shift, scale, sums
         )
-    if counted:
-        sums -= removed
     if strange != 0:
         return OUT_OF_RANGE, -1, n_changed, n_distances
     return CLEAN, -1, n_changed, n_distances
@@ -229,14 +215,6 @@ def _rows_a_chunk(rows: Array, budget: int, largest: int) -> int:
     return strip_rows(rows.dtype) * max(1, min(largest, budget // strip_bytes))
 
 
-class KeptRows(NamedTuple):
-    """What is known of the rows of a block from the pass before; written by the next one."""
-
-    labels: Array  # (R,) int32
-    margin: Array  # (R,) float32, or (0,) where no bounds are kept; see `bounds`
-    lower: Array  # (g, R) float32
-
-
 def lloyd_block(
     rows: Array,
     weights: Array,
@@ -244,13 +222,12 @@ def lloyd_block(
     shift: Array,
     scale: Array,
     sums: Array,
-    kept: KeptRows,
+    labels: Labels,
     *,
     first: int = 0,
     counted: bool = False,
+    bounds: Bounds | None = None,
     bounded: bool = False,
-    label_drift: Array = _NO_DRIFT,
-    group_drift: Array = _NO_DRIFT,
 ) -> tuple[int, int, int, int]:
     """Bring the sums of clusters up to date with the nearest center of each row of a block.
 
@@ -260,19 +237,19 @@ def lloyd_block(
     weights : ndarray of shape (r,) or (1,), float64
         One weight stands for all rows.
     packed : PackedCenters for the dtype of rows
+        With groups where there are bounds.
     shift, scale : ndarrays of shape (sums_width(d),), float64
         A row x of weight w adds rint(w (x - shift) scale); see `quantised_sums.add_rows`.
     sums : ndarray of shape (k, sums_width(d)), int64; added to
-    kept : KeptRows, overwritten
+    labels : ndarray of shape (R,), int32; overwritten
     first : int
-        Place of the first row in the arrays of `kept`.
+        Place of the first row in `labels` and `bounds`.
     counted : bool
-        `kept.labels` are those of the pass before: add rows whose label changed to their new
-        cluster and take them from their old one. Otherwise add all rows.
+        `labels` are those of the pass before: add rows whose label changed to their new cluster and
+        take them from their old one. Otherwise add all rows.
+    bounds : Bounds, optional; its margin and lower bounds are overwritten
     bounded : bool
-        `kept.margin` and `kept.lower` hold bounds: leave out what they rule out.
-    label_drift, group_drift : ndarrays of shape (k,) and (g,), float32
-        Where bounds are kept: how far centers have gone, see `bounds`.
+        The bounds hold: leave out what they rule out.
 
     Returns
     -------
@@ -293,15 +270,14 @@ def lloyd_block(
         packed,
         shift,
         scale,
+        sums,
+        labels,
         first,
-        *kept,
-        label_drift,
-        group_drift,
         counted,
+        bounds,
         bounded,
         strip_rows(rows.dtype),
         _rows_a_chunk(rows, budget, largest),
-        sums,
     )
     return int(status), int(row), int(n_changed), int(n_distances)
 

@@ -1,7 +1,7 @@
 """A strip of rows: transpose it, and find the nearest center of each of its rows.
 
-A *strip* is `strip_rows(dtype)` consecutive rows. Its transposed copy holds features down and rows
-along, so that one vector register holds one feature of `lanes(dtype)` rows.
+A *strip* is `strip_rows(dtype)` rows, consecutive ones or chosen ones. Its transposed copy holds
+features down and rows along, so that one vector register holds one feature of `lanes(dtype)` rows.
 """
 
 from __future__ import annotations
@@ -30,34 +30,30 @@ from daskmeans.kernels.vector import (
 def transpose_strip(
     typingctx: Any,
     rows: Any,  # IN   (r, d) float32 or float64, C order
-    start: Any,  # IN   first row of the strip; rows past the last one repeat the last one
+    chosen: Any,  # IN   (strip_rows,) int64, numbers of the rows
     shift: Any,  # IN   (dp,) dtype of rows, dp = d rounded up to a multiple of 4
     strip: Any,  # OUT  (dp * strip_rows,) dtype of rows, as (dp, strip_rows)
 ) -> tuple[Any, Callable[..., Any]]:
-    """Write `(rows[start:start + strip_rows] - shift).T` to `strip`."""
+    """Write `(rows[chosen] - shift).T` to `strip`."""
     # Four features at a time: quads of rows i, i + 4, i + 8, ... are joined to one register, and
     # two rounds of shuffles inside quads leave one feature of consecutive rows in each register.
     # Reading rows along and writing columns one number at a time costs 3 cycles a number, as much
     # as scoring it against 50 centers; whole squares of lanes x lanes waste most of it for d < 8.
-    signature = types.void(rows, types.intp, shift, strip)
+    signature = types.void(rows, chosen, shift, strip)
     n = VECTOR_BYTES // (rows.dtype.bitwidth // 8)
 
     def codegen(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> Any:
         scalar = context.get_value_type(sig.args[0].dtype)
         e, quad = Emitter(b, scalar, n), Emitter(b, scalar, 4)
         array = context.make_array(sig.args[0])(context, b, args[0])
-        n_rows = b.extract_value(array.shape, 0)
         n_features = b.extract_value(array.shape, 1)
         shift_data = data_pointer(context, b, sig.args[2], args[2])
         strip_data = data_pointer(context, b, sig.args[3], args[3])
-        last_row = b.sub(n_rows, int64(1))
+        numbers = data_pointer(context, b, sig.args[1], args[1])
         n_quads = b.sdiv(b.add(n_features, int64(3)), int64(4))
-        # Offset of row i: start + i, but not past the last row. The distance between rows is 0 once
-        # they are all the last one.
-        offsets = [b.mul(args[1], n_features)]
-        for i in range(1, VECTORS * n):
-            inside = b.icmp_signed("<=", b.add(args[1], int64(i)), last_row)
-            offsets.append(b.add(offsets[-1], b.select(inside, n_features, int64(0))))
+        offsets = [
+            b.mul(b.load(b.gep(numbers, [int64(i)])), n_features) for i in range(VECTORS * n)
+        ]
         with cgutils.for_range(b, n_quads) as quads:
             first = b.mul(quads.index, int64(4))
             mask = quad.lanes_below(b.sub(n_features, first))
@@ -109,7 +105,8 @@ def nearest_in_strip(
     n_tiles: Any,  # IN   t, tiles of TILE_CENTERS centers
     tiles_a_group: Any,  # IN   at least 1
     bound: Any,  # IN   (4,) dtype of strip; the rounding bound is b[0] + b[1] |y| + b[2] |y|^2
-    labels: Any,  # OUT  (>= strip_rows,) int32, the first strip_rows are written
+    labels: Any,  # OUT  (>= at + strip_rows,) int32; strip_rows are written
+    at: Any,  # IN   from here on
     scores: Any,  # OUT  ((1 + 2 g) * strip_rows,) dtype of strip, g = ceil(t / tiles_a_group)
 ) -> tuple[Any, Callable[..., Any]]:
     """Label each row of a strip; return a bit per row whose label rounding may have decided.
@@ -130,6 +127,7 @@ def nearest_in_strip(
         types.intp,
         bound,
         labels,
+        types.intp,
         scores,
     )
     n = VECTOR_BYTES // (strip.dtype.bitwidth // 8)
@@ -137,9 +135,10 @@ def nearest_in_strip(
     def codegen(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> Any:
         e = Emitter(b, context.get_value_type(sig.args[0].dtype), n)
         strip_data, packed_data, numbers_data, bound_data, labels_data, scores_data = (
-            data_pointer(context, b, sig.args[i], args[i]) for i in (0, 1, 2, 6, 7, 8)
+            data_pointer(context, b, sig.args[i], args[i]) for i in (0, 1, 2, 6, 7, 9)
         )
         n_features, n_tiles, tiles_a_group = args[3], args[4], args[5]
+        labels_data = b.gep(labels_data, [args[8]])
         vectors, tile = range(VECTORS), range(TILE_CENTERS)
 
         def variables(value: ir.Value) -> list[ir.Value]:
@@ -232,5 +231,34 @@ def nearest_in_strip(
             target = b.bitcast(b.gep(labels_data, [int64(v * n)]), e.indices.as_pointer())
             b.store(b.load(label[v]), target).align = 4
         return doubtful
+
+    return signature, codegen
+
+
+@intrinsic
+def differing(
+    typingctx: Any,
+    found: Any,  # IN  (>= at + count,) int32
+    at: Any,  # IN
+    old: Any,  # IN  (>= start + count,) int32
+    start: Any,  # IN
+    count: Any,  # IN  up to 64
+) -> tuple[Any, Callable[..., Any]]:
+    """Return a bit per i below `count` that is set where found[at + i] is not old[start + i]."""
+    signature = types.uint64(found, types.intp, old, types.intp, types.intp)
+    n = 16
+
+    def codegen(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> Any:
+        e = Emitter(b, ir.FloatType(), n)
+        arrays = [
+            b.gep(data_pointer(context, b, sig.args[i], args[i]), [args[i + 1]]) for i in (0, 2)
+        ]
+        result = cgutils.alloca_once_value(b, int64(0))
+        with cgutils.for_range_slice(b, int64(0), args[4], int64(n), I64) as (first, _):
+            mask = e.lanes_below(b.sub(args[4], first))
+            new, old = (e.load_indices_masked(array, first, mask) for array in arrays)
+            bits = b.bitcast(b.icmp_signed("!=", new, old), ir.IntType(n))
+            b.store(b.or_(b.load(result), b.shl(b.zext(bits, I64), first)), result)
+        return b.load(result)
 
     return signature, codegen

@@ -90,6 +90,18 @@ class Emitter:
             [self.pointer(base, offset), ir.Constant(I32, self.itemsize), mask, self.const(0.0)],
         )
 
+    def load_indices_masked(self, base: ir.Value, offset: ir.Value, mask: ir.Value) -> ir.Value:
+        """Load the int32 lanes that `mask` names, zero elsewhere."""
+        pointer = self.indices.as_pointer()
+        masks = ir.VectorType(ir.IntType(1), self.n)
+        signature = ir.FunctionType(self.indices, [pointer, I32, masks, self.indices])
+        load = cgutils.get_or_insert_function(
+            self.b.module, signature, f"llvm.masked.load.v{self.n}i32.p0"
+        )
+        place = self.b.bitcast(self.b.gep(base, [offset]), pointer)
+        zero = ir.Constant(self.indices, [0] * self.n)
+        return self.b.call(load, [place, ir.Constant(I32, 4), mask, zero])
+
     def intrinsic(self, name: str, arguments: list[ir.Type]) -> ir.Function:
         return cgutils.get_or_insert_function(
             self.b.module, ir.FunctionType(self.vector, arguments), name
