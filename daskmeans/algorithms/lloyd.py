@@ -325,7 +325,7 @@ def _means(surveyed: Surveyed, sums: Array) -> tuple[Array, float]:
     if not full.all():
         means[~full] = means[np.argmax(sums[:, -1])]
     exponent = surveyed.quantisation.weight_exponent
-    return surveyed.shift + means, math.ldexp(max(inertia, 0.0), exponent)
+    return surveyed.shift + means, math.ldexp(max(inertia, 0.0), int(exponent))
 
 
 def _mean_variance(surveyed: Surveyed, sums: Array) -> float:

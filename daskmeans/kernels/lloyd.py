@@ -91,7 +91,7 @@ def _lloyd_block(
     moved_weights = np.empty(max(capacity, 2), np.float64)
     moved_from = np.empty(capacity, np.int32)
     moved_to = np.empty(capacity, np.int32)
-    n_moved = 0
+    n_moved = np.int64(0)  # for a literal 0 numba would compile another `_move_rows`
 
     searched = np.empty(rows_a_chunk if bounded else 0, np.int32)
     if bounds is not None:
@@ -263,7 +263,9 @@ def lloyd_block(
     n_distances : int
         Distances of a row to a center that were measured.
     """
-    budget, largest = (_SEARCH_BYTES, 64) if bounded else (_GROUP_BYTES, 32)
+    # A search that finds itself useless is given up after a chunk: an eighth of the rows at most.
+    eighth = len(rows) // (8 * strip_rows(rows.dtype))
+    budget, largest = (_SEARCH_BYTES, max(2, min(64, eighth))) if bounded else (_GROUP_BYTES, 32)
     status, row, n_changed, n_distances = _lloyd_block(
         rows,
         weights,

@@ -41,7 +41,9 @@ def step(rows, weights, centers, shift, scale):
     wide_shift[:d] = shift
     sums = np.zeros((len(centers), sums_width(d)), np.int64)
     packed = pack_centers(centers, shift, rows.dtype)
-    return *lloyd_block(rows, weights, packed, wide_shift, scale, sums), sums
+    labels = np.empty(len(rows), np.int32)
+    status, row, *_ = lloyd_block(rows, weights, packed, wide_shift, scale, sums, labels)
+    return status, row, sums
 
 
 def assert_sums_by_definition(rows, weights, centers):
