@@ -197,7 +197,7 @@ def _lloyd_block(
                         strange |= _move_rows(
                             moved, n_moved, moved_from, moved_to, moved_weights, shift, scale, sums
                         )
-                        n_moved = 0
+                        n_moved = np.int64(0)
                 left >>= np.uint64(1)
                 i += 1
         searching = searching and not useless
