@@ -52,6 +52,11 @@ class CenterSet:
         centers = np.ascontiguousarray(centers, dtype=np.float64)
         return cls(centers, shift, _packed(centers, shift, working_dtype(dtype), drift), drift)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What travels to another process is the centers; it lays them out itself.
+        dtype = self.packed.tiles.dtype
+        return type(self).make, (self.centers, self.shift, dtype, self.drift)
+
     def packed_for(self, rows: Array) -> PackedCenters:
         """Return the layout for rows as they were read; their dtype may not be the declared one."""
         if self.packed.tiles.dtype == rows.dtype:

@@ -14,8 +14,6 @@ Every bound is rounded outwards: a row is left out only where the definition of 
 
 from __future__ import annotations
 
-from math import sqrt
-
 import numba
 import numpy as np
 
@@ -129,9 +127,10 @@ def search_scratch(rows_a_chunk, n_features, dtype):
     drifting, near = np.empty(m + 1, np.int32), np.empty(m + 1, np.int32)
     positions = np.empty(m, np.int32)
     shifted = np.empty((m, n_features), dtype)
-    offsets, best = np.empty(m, dtype), np.empty(m + ROWS_AT_ONCE, dtype)
+    sq_norms, sq_distances = np.empty(m, dtype), np.empty(m, dtype)
+    best = np.empty(m + ROWS_AT_ONCE, dtype)
     upper, least = np.empty(m, np.float32), np.empty(m, np.float32)
-    return drifting, near, positions, shifted, offsets, best, upper, least
+    return drifting, near, positions, shifted, sq_norms, sq_distances, best, upper, least
 
 
 @inlined
@@ -156,28 +155,31 @@ def search_groups(
     """
     # A group at a time over the rows that have to look at it: its centers stay in the first-level
     # cache, and eight rows are scored at once.
-    drifting, near, positions, shifted, offsets, best, upper, least = scratch
+    drifting, near, positions, shifted, sq_norms, sq_distances, best, upper, least = scratch
+    offsets = sq_norms
     margin, lower, label_drift, group_drift = bounds
     count = _drifting_rows(margin, labels, label_drift, first, n_rows, drifting)
     b0, b1, b2, b3 = packed.bound
     number = rows.dtype.type
     zero, down = number(0), number(1 - SLACK)
     tiny, infinity = np.float32(TINY), np.float32(np.inf)
-    unit = np.float64(b3) / (rows.shape[1] + 8)  # above twice the unit of rounding
-    largest = np.float64(b1) / np.float64(b3)  # at least the norm of the longest shifted center
+    up, above, floor = number(1 + SLACK), number(1) + b3, number(1e-17)
+    unit = b3 / number(rows.shape[1] + 8)  # above twice the unit of rounding
+    largest = b1 / b3  # at least the norm of the longest shifted center
     for t in range(count):
         i = drifting[t]
         label = labels[first + i]
-        sq_norm, sq_distance = _shifted_and_distance(
+        sq_norms[t], sq_distances[t] = _shifted_and_distance(
             rows[start + i], packed.shift, packed.shifted[label], shifted[t]
         )
-        # A lower bound's square is this plus twice the score.
-        offsets[t] = sq_norm - (b0 + b1 * np.sqrt(sq_norm) + (b2 + b3) * sq_norm)
         positions[t] = packed.positions[label]
-        distance = sqrt(np.float64(sq_distance)) * (1.0 + np.float64(b3))
-        distance += unit * (sqrt(np.float64(sq_norm)) + largest) + 1e-17
-        upper[t] = np.float32(distance * (1 + SLACK) + TINY)
-        least[t] = np.inf
+    for t in range(count):
+        norm = np.sqrt(sq_norms[t])
+        # A lower bound's square is this plus twice the score. It takes the place of the norm.
+        offsets[t] = sq_norms[t] - (b0 + b1 * norm + (b2 + b3) * sq_norms[t])
+        distance = np.sqrt(sq_distances[t]) * above + (unit * (norm + largest) + floor)
+        upper[t] = np.float32(distance * up) + tiny
+        least[t] = infinity
     n_distances = count
     for g in range(packed.n_groups):
         gone = group_drift[g]

@@ -5,6 +5,7 @@ The graph is new-style tasks: one a block, which reads, checks and computes, and
 
 from __future__ import annotations
 
+import sys
 import time
 import uuid
 from collections import Counter
@@ -41,6 +42,9 @@ _STATE_SHARE = 8
 
 def current_scheduler() -> Callable[..., Any]:
     """Return the `get` function of the scheduler that dask would use now."""
+    if "distributed" not in sys.modules and dask.config.get("scheduler", None) is None:
+        # dask would import distributed to ask for a client, half the time of a process's first fit.
+        return dask.threaded.get
     return get_scheduler() or dask.threaded.get
 
 
