@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import costs
-from contenders import OURS
+from contenders import OURS, Work
 from data import Cell
 from limits import measure_in_child
 from results import CellResult, Outcome
@@ -30,7 +30,7 @@ class Plan:
     peers: tuple[str, ...]
     n_threads: int
     n_pairs: int
-    n_iter: int
+    work: Work
 
 
 class Crew:
@@ -99,7 +99,8 @@ class _CellRun:
 
     def result(self) -> CellResult:
         limits = measure_in_child(self._rows_file, self._plan.n_threads)
-        first_call_s = self._load(OURS)
+        loaded = self._load(OURS, self._plan.work)
+        self._ours_n_iter = loaded["n_iter"]
         outcomes = {peer: self._outcome(peer) for peer in self._plan.peers}
 
         seconds = [s for outcome in outcomes.values() for s in outcome.ours_seconds]
@@ -107,11 +108,12 @@ class _CellRun:
         ours = Outcome(
             n_iter=n_iter,
             inertia=self._inertia(),
-            first_call_s=first_call_s,
+            first_call_s=loaded["first_call_s"],
             seconds=[*seconds, last],
         )
         self._crew.worker(OURS).unload()
-        return CellResult(self._cell, limits, {OURS: ours, **outcomes})
+        whole_fits = self._plan.work.tol > 0
+        return CellResult(self._cell, whole_fits, limits, {OURS: ours, **outcomes})
 
     def _outcome(self, peer: str) -> Outcome:
         try:
@@ -128,7 +130,10 @@ class _CellRun:
             return Outcome(problem=f"failed: {error.reason}")
 
     def _pairs_with(self, peer: str) -> Outcome:
-        first_call_s = self._load(peer)
+        work = self._plan.work
+        if not self._crew.worker(peer).description["has_tolerance"]:
+            work = replace(work, max_iter=self._ours_n_iter, tol=0.0)
+        first_call_s = self._load(peer, work)["first_call_s"]
         ours_seconds, seconds = [], []
         for _ in range(self._plan.n_pairs):
             ours_seconds.append(self._fit(OURS)[0])
@@ -143,11 +148,10 @@ class _CellRun:
             ours_seconds=ours_seconds,
         )
 
-    def _load(self, name: str) -> float:
-        worker = self._crew.worker(name)
-        loaded = worker.load(self._rows_file, self._centers_file, self._plan.n_iter)
+    def _load(self, name: str, work: Work) -> dict[str, Any]:
+        loaded = self._crew.worker(name).load(self._rows_file, self._centers_file, work)
         self._crew.about[name]["blas"] = loaded["blas"]
-        return loaded["first_call_s"]
+        return loaded
 
     def _fit(self, name: str) -> tuple[float, int]:
         time.sleep(_REST_S)

@@ -1,6 +1,7 @@
 """A Lloyd iteration of ours against that of each peer, run in turn in processes of their own.
 
 python benchmarks/peers.py
+python benchmarks/peers.py --work whole-fit
 python benchmarks/peers.py --cells 'blobs-*' --contenders scikit-learn --dtype float64
 python benchmarks/peers.py --quick
 """
@@ -18,16 +19,20 @@ from pathlib import Path
 
 import click
 
-from contenders import MODULES, OURS, PEERS
+from contenders import MODULES, OURS, PEERS, Work
 from data import GRID, Cell
 from machine import describe_machine
 from pairs import Crew, Plan, run_cell
-from report import RESULTS, render_peers
+from report import RESULTS, render_peers, write_peers
 from results import CellResult, PeersResult
 from workers import ContenderFailed, ContenderMissing
 
 _QUICK_PAIRS = 2
-_QUICK_ITERATIONS = 3
+
+_WORK = {
+    "iterations": Work(max_iter=20, tol=0.0, prune=False),
+    "whole-fit": Work(max_iter=300, tol=1e-4, prune=True),
+}
 
 
 @click.command()
@@ -55,7 +60,14 @@ _QUICK_ITERATIONS = 3
     help="May be repeated: a full report has both.",
 )
 @click.option("--pairs", default=5, show_default=True, type=click.IntRange(5))
-@click.option("--iterations", default=20, show_default=True, type=click.IntRange(1))
+@click.option(
+    "--work",
+    type=click.Choice(["iterations", "whole-fit"]),
+    default="iterations",
+    show_default=True,
+    help="20 iterations that compute every distance, or fits that stop by scikit-learn's default "
+    "tolerance and may leave distances out.",
+)
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1))
 @click.option(
     "--python",
@@ -69,7 +81,7 @@ _QUICK_ITERATIONS = 3
     type=click.Path(file_okay=False, path_type=Path),
     default=RESULTS,
     show_default="benchmarks/results",
-    help="Folder for peers.json and peers.md, which are replaced.",
+    help="Folder for the report's .json, .md and .png, which are replaced.",
 )
 @click.option("--quick", is_flag=True, help="See that all works: small arrays; writes nothing.")
 def main(
@@ -77,45 +89,53 @@ def main(
     peers: tuple[str, ...],
     dtypes: tuple[str, ...],
     pairs: int,
-    iterations: int,
+    work: str,
     threads: int,
     pythons: tuple[str, ...],
     output: Path,
     quick: bool,
 ) -> None:
-    """Time 20 Lloyd iterations of ours and of each peer, A B A B, on every cell of the grid."""
+    """Time Lloyd iterations of ours and of each peer, A B A B, on every cell of the grid."""
     interpreters = _interpreters(pythons)
     cells = [cell.with_dtype(dtype) for dtype in dtypes for cell in _selected(patterns)]
     if quick:
         cells = [cell.shrunk() for cell in cells]
-        pairs, iterations = _QUICK_PAIRS, _QUICK_ITERATIONS
-    plan = Plan(peers or PEERS, threads, pairs, iterations)
+        pairs = _QUICK_PAIRS
+    chosen = _WORK[work]
+    plan = Plan(peers or PEERS, threads, pairs, chosen)
+    name = "peers" if work == "iterations" else f"peers-{work}"
+    results: list[CellResult] = []
 
     with Crew(interpreters, threads) as crew:
         try:
-            results = [_reported(run_cell(cell, crew, plan)) for cell in cells]
+            for cell in cells:
+                results.append(_reported(run_cell(cell, crew, plan)))
+                result = _result(results, crew, plan, work)
+                if not quick:
+                    # After each cell: a run that is stopped leaves what it has measured.
+                    write_peers(result, output, name)
         except ContenderMissing as error:
             raise click.ClickException(f"{OURS} is not installed: {error}") from None
         except ContenderFailed as error:
             raise click.ClickException(str(error)) from None
-        about = {name: crew.about[name] for name in (OURS, *plan.peers)}
+    if quick:
+        click.echo(render_peers(result))
+    else:
+        click.echo(f"Wrote {name}.json, {name}.md and {name}.png in {output}.")
 
-    result = PeersResult(
+
+def _result(cells: list[CellResult], crew: Crew, plan: Plan, work: str) -> PeersResult:
+    return PeersResult(
         date=date.today().isoformat(),
         command=_shown_command(),
         machine=describe_machine(),
-        n_threads=threads,
-        n_pairs=pairs,
-        n_iter=iterations,
-        contenders=about,
-        cells=results,
+        n_threads=plan.n_threads,
+        n_pairs=plan.n_pairs,
+        max_iter=plan.work.max_iter,
+        tol=plan.work.tol,
+        contenders={name: crew.about[name] for name in (OURS, *plan.peers)},
+        cells=cells,
     )
-    if quick:
-        click.echo(render_peers(result))
-        return
-    result.write(output / "peers.json")
-    (output / "peers.md").write_text(render_peers(result))
-    click.echo(f"Wrote {output / 'peers.json'} and {output / 'peers.md'}.")
 
 
 def _selected(patterns: tuple[str, ...]) -> list[Cell]:

@@ -1,7 +1,7 @@
 """Render results as Markdown, and copy the table of the peers into the README.
 
-python benchmarks/report.py            # results/peers.json -> results/peers.md
-python benchmarks/report.py --readme   # the same, and its first table into README.md
+python benchmarks/report.py            # results/peers*.json -> results/peers*.md and .png
+python benchmarks/report.py --readme   # the same, and their first tables into README.md
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import click
 
 from contenders import OURS
 from data import short_count
+from plots import plot_ratios
 from results import CellResult, PeersResult, geometric_mean
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -44,14 +45,15 @@ def machine_line(machine: dict[str, Any]) -> str:
 
 def render_peers(result: PeersResult) -> str:
     """The whole report of a run against the peers."""
+    title = "Whole fits" if result.tol > 0 else "A Lloyd iteration"
     parts = [
-        "# A Lloyd iteration, against peers\n",
+        f"# {title}, against peers\n",
         f"{result.date}, {machine_line(result.machine)}. Written by `{result.command}`.\n",
         _contenders_table(result),
     ]
     for dtype in _dtypes(result):
         parts += [f"## {dtype}\n", _ratio_caption(result, dtype), _ratio_table(result, dtype)]
-        parts += [_details_caption(), _details_table(result, dtype)]
+        parts += [_details_caption(result), _details_table(result, dtype)]
     return "\n".join(parts)
 
 
@@ -60,6 +62,13 @@ def readme_block(result: PeersResult) -> str:
     dtype = _dtypes(result)[0]
     where = f"Measured on {result.date} with {machine_line(result.machine)}.\n"
     return "\n".join([_ratio_caption(result, dtype), _ratio_table(result, dtype), where])
+
+
+def write_peers(result: PeersResult, folder: Path, name: str) -> None:
+    """Write the report of a run against the peers: JSON, Markdown, and a plot of the ratios."""
+    result.write(folder / f"{name}.json")
+    (folder / f"{name}.md").write_text(render_peers(result))
+    plot_ratios(result, folder / f"{name}.png")
 
 
 def replace_between_markers(text: str, name: str, block: str) -> str:
@@ -95,9 +104,16 @@ def _contenders_table(result: PeersResult) -> str:
 
 
 def _ratio_caption(result: PeersResult, dtype: str) -> str:
+    if result.tol > 0:
+        return (
+            "Time of a whole fit, peer over ours: more than 1 means that ours is faster. Fits from "
+            f"the same centers to scikit-learn's tolerance {result.tol:g}, {dtype}, "
+            f"{result.n_threads} threads; median of {result.n_pairs} pairs run in turn (lowest to "
+            "highest). Peers without such a tolerance made as many iterations as ours.\n"
+        )
     return (
         f"Time of an iteration, peer over ours: more than 1 means that ours is faster. Fits of "
-        f"{result.n_iter} iterations from the same centers, {dtype}, {result.n_threads} threads; "
+        f"{result.max_iter} iterations from the same centers, {dtype}, {result.n_threads} threads; "
         f"median of {result.n_pairs} pairs run in turn (lowest to highest).\n"
     )
 
@@ -105,11 +121,16 @@ def _ratio_caption(result: PeersResult, dtype: str) -> str:
 def _ratio_table(result: PeersResult, dtype: str) -> str:
     cells = [cell for cell in result.cells if cell.cell.dtype == dtype]
     peers = [name for name in result.contenders if name != OURS]
-    header = ["data: rows x features, k", "ours, ms", "of the limit", *peers, "fastest peer"]
+    second = "iterations" if result.tol > 0 else "of the limit"
+    header = ["data: rows x features, k", "ours, ms", second, *peers, "fastest peer"]
     rows = []
     for cell in cells:
-        ours = f"{cell.outcomes[OURS].ms_per_iteration:.1f}"
-        share = f"{cell.share_of_limit(OURS):.0%} ({cell.limited_by()})"
+        outcome = cell.outcomes[OURS]
+        if cell.whole_fits:
+            ours, share = f"{outcome.ms:.0f}", str(outcome.n_iter)
+        else:
+            ours = f"{outcome.ms_per_iteration:.1f}"
+            share = f"{cell.share_of_limit(OURS):.0%} ({cell.limited_by()})"
         ratios = [_ratio_text(cell, peer) for peer in peers]
         fastest = cell.fastest_peer()
         ratio = "" if fastest is None else f"{cell.ratio(fastest).median:.2f}"
@@ -153,12 +174,13 @@ def _ratio_text(cell: CellResult, peer: str) -> str:
     return f"{ratio.median:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
 
 
-def _details_caption() -> str:
+def _details_caption(result: PeersResult) -> str:
+    of_all = " if every distance were computed" if result.tol > 0 else ""
     return (
-        "The limit is the longer of two times: of the matrix product of rows and centers at the "
-        "rate measured for that cell, and of reading the rows once. Times of an iteration hold "
-        "their share of what a fit does besides. Inertia is that of the final centers, computed in "
-        "float64 by one function for all. The first call compiles what it needs to.\n"
+        f"The limit{of_all} is the longer of two times: of the matrix product of rows and centers "
+        "at the rate measured for that cell, and of reading the rows once. Times of an iteration "
+        "hold their share of what a fit does besides. Inertia is that of the final centers, "
+        "computed in float64 by one function for all. The first call compiles what it needs to.\n"
     )
 
 
@@ -210,20 +232,24 @@ def _dtypes(result: PeersResult) -> list[str]:
 
 
 @click.command()
-@click.option("--readme", is_flag=True, help="Copy the table of ratios into README.md too.")
+@click.option("--readme", is_flag=True, help="Copy the tables of ratios into README.md too.")
 def main(readme: bool) -> None:
-    """Render results/peers.json as Markdown."""
-    source = RESULTS / "peers.json"
-    if not source.exists():
-        raise click.ClickException("there is no results/peers.json: run benchmarks/peers.py first.")
-    result = PeersResult.read(source)
-    (RESULTS / "peers.md").write_text(render_peers(result))
-    if readme:
-        try:
-            text = replace_between_markers(_README.read_text(), "peers", readme_block(result))
-        except ValueError as error:
-            raise click.ClickException(f"README.md: {error}") from None
-        _README.write_text(text)
+    """Render the results against peers as Markdown."""
+    for name in ("peers", "peers-whole-fit"):
+        source = RESULTS / f"{name}.json"
+        if not source.exists():
+            raise click.ClickException(
+                f"there is no results/{name}.json: run benchmarks/peers.py first, with and without "
+                "--work whole-fit."
+            )
+        result = PeersResult.read(source)
+        write_peers(result, RESULTS, name)
+        if readme:
+            try:
+                text = replace_between_markers(_README.read_text(), name, readme_block(result))
+            except ValueError as error:
+                raise click.ClickException(f"README.md: {error}") from None
+            _README.write_text(text)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from limits import Limits
 
 @dataclass(frozen=True)
 class Ratio:
-    """Time of a peer over ours for an iteration, over pairs that were run in turn."""
+    """Time of a peer over ours, over pairs that were run in turn."""
 
     median: float
     low: float
@@ -35,8 +35,12 @@ class Outcome:
     ours_seconds: list[float] = field(default_factory=list)  # of our fit before each; empty in ours
 
     @property
+    def ms(self) -> float:
+        return median(self.seconds) * 1000
+
+    @property
     def ms_per_iteration(self) -> float:
-        return median(self.seconds) / self.n_iter * 1000
+        return self.ms / self.n_iter
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class CellResult:
     """All contenders on one cell."""
 
     cell: Cell
+    whole_fits: bool  # compared by the time of a fit, otherwise by that of an iteration
     limits: Limits
     outcomes: dict[str, Outcome]
 
@@ -58,8 +63,8 @@ class CellResult:
 
     def ratio(self, peer: str) -> Ratio:
         outcome, ours = self.outcomes[peer], self.outcomes[OURS]
-        # By iteration: scikit-learn and faiss may stop before the others.
-        scale = ours.n_iter / outcome.n_iter
+        # By iteration, scikit-learn and faiss may stop before the others.
+        scale = 1 if self.whole_fits else ours.n_iter / outcome.n_iter
         ratios = [
             scale * theirs_s / ours_s
             for theirs_s, ours_s in zip(outcome.seconds, outcome.ours_seconds, strict=True)
@@ -95,7 +100,8 @@ class PeersResult:
     machine: dict[str, Any]
     n_threads: int
     n_pairs: int
-    n_iter: int
+    max_iter: int
+    tol: float  # 0: exactly max_iter iterations, every distance computed
     contenders: dict[str, dict[str, Any]]  # name -> problem, or versions, import_s and blas
     cells: list[CellResult]
 
@@ -115,6 +121,7 @@ class PeersResult:
         content["cells"] = [
             CellResult(
                 Cell(**cell["cell"]),
+                cell["whole_fits"],
                 Limits(**cell["limits"]),
                 {name: Outcome(**outcome) for name, outcome in cell["outcomes"].items()},
             )

@@ -31,22 +31,27 @@ class Session:
         self._n_threads = n_threads
         self._prepared: Any = None
         self._centers: NDArray[Any]
-        self._n_iter: int
+        self._work: contenders.Work
 
     def describe(self) -> dict[str, Any]:
         return {
             "dtypes": self._contender.DTYPES,
+            "has_tolerance": self._contender.HAS_TOLERANCE,
             "import_s": self._import_s,
             "versions": machine.versions(self._contender.PACKAGES),
         }
 
-    def load(self, rows: str, centers: str, n_iter: int) -> dict[str, Any]:
+    def load(self, rows: str, centers: str, work: dict[str, Any]) -> dict[str, Any]:
         """Read the rows and call the contender once, which compiles and starts what it needs to."""
         self._prepared = self._contender.prepare(np.load(rows), self._n_threads)
         self._centers = np.load(centers)
-        self._n_iter = n_iter
-        first_call_s, _ = self._timed_fit()
-        return {"first_call_s": first_call_s, "blas": machine.blas_kernels()}
+        self._work = contenders.Work(**work)
+        first_call_s, fitted = self._timed_fit()
+        return {
+            "first_call_s": first_call_s,
+            "n_iter": int(fitted.n_iter),
+            "blas": machine.blas_kernels(),
+        }
 
     def run(self, save_centers: str) -> dict[str, Any]:
         seconds, fitted = self._timed_fit()
@@ -62,7 +67,7 @@ class Session:
         centers = self._centers.copy()
         gc.collect()
         start = time.perf_counter()
-        fitted = self._contender.fit(self._prepared, centers, self._n_iter, self._n_threads)
+        fitted = self._contender.fit(self._prepared, centers, self._work, self._n_threads)
         return time.perf_counter() - start, fitted
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from contenders import Work
 
 _HERE = Path(__file__).resolve().parent
 
@@ -67,9 +70,9 @@ class Worker:
         )
         self.description: dict[str, Any] = self._answer()
 
-    def load(self, rows: Path, centers: Path, n_iter: int) -> dict[str, Any]:
+    def load(self, rows: Path, centers: Path, work: Work) -> dict[str, Any]:
         """Have the worker read the arrays and make its first call."""
-        return self._ask(do="load", rows=str(rows), centers=str(centers), n_iter=n_iter)
+        return self._ask(do="load", rows=str(rows), centers=str(centers), work=asdict(work))
 
     def run(self, save_centers: Path) -> dict[str, Any]:
         """Have the worker fit once: seconds, iterations; the final centers go to a file."""

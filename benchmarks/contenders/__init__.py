@@ -34,17 +34,38 @@ class Fitted:
     n_iter: int  # center updates actually made
 
 
+@dataclass(frozen=True)
+class Work:
+    """What a fit is to do from given centers.
+
+    Attributes
+    ----------
+    max_iter : int
+    tol : float
+        As scikit-learn means it: a fit stops once the squared center shifts add up to at most `tol`
+        times the mean variance of the features. 0 for a fixed number of iterations.
+    prune : bool
+        Distances that cannot matter may be left out. Peers do what they do by default.
+    """
+
+    max_iter: int
+    tol: float
+    prune: bool
+
+
 class Contender(Protocol):
     """What a contender's module holds."""
 
     PACKAGES: tuple[str, ...]  # distributions whose versions stand in the report
     DTYPES: tuple[str, ...]  # what it computes in; it does not take part for others
+    # Whether it stops by `Work.tol`. One that does not is given as many iterations as ours made.
+    HAS_TOLERANCE: bool
 
     def prepare(self, rows: NDArray[Any], n_threads: int) -> Any:
         """Bring the rows into the form that `fit` takes. Not timed."""
 
-    def fit(self, prepared: Any, centers: NDArray[Any], n_iter: int, n_threads: int) -> Fitted:
-        """Run `n_iter` Lloyd iterations from `centers`, with tolerance 0. This is timed."""
+    def fit(self, prepared: Any, centers: NDArray[Any], work: Work, n_threads: int) -> Fitted:
+        """Fit from `centers`. This is timed."""
 
 
 def load(name: str) -> Contender:

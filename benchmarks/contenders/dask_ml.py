@@ -13,10 +13,11 @@ import dask.array as da
 from dask_ml.cluster import KMeans
 from numpy.typing import NDArray
 
-from contenders import Fitted
+from contenders import Fitted, Work
 
 PACKAGES = ("dask-ml", "dask", "scikit-learn", "numba", "numpy")
 DTYPES = ("float32", "float64")
+HAS_TOLERANCE = False
 
 
 def prepare(rows: NDArray[Any], n_threads: int) -> da.Array:
@@ -25,7 +26,7 @@ def prepare(rows: NDArray[Any], n_threads: int) -> da.Array:
     return da.from_array(rows, chunks=(chunk_rows, -1)).persist()
 
 
-def fit(rows: da.Array, centers: NDArray[Any], n_iter: int, n_threads: int) -> Fitted:
-    model = KMeans(len(centers), init=centers, max_iter=n_iter, tol=0)
+def fit(rows: da.Array, centers: NDArray[Any], work: Work, n_threads: int) -> Fitted:
+    model = KMeans(len(centers), init=centers, max_iter=work.max_iter, tol=0)
     model.fit(rows)
     return Fitted(model.cluster_centers_, model.n_iter_)

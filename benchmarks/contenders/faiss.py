@@ -13,10 +13,11 @@ from typing import Any
 import faiss
 from numpy.typing import NDArray
 
-from contenders import Fitted
+from contenders import Fitted, Work
 
 PACKAGES = ("faiss-cpu", "numpy")
 DTYPES = ("float32",)
+HAS_TOLERANCE = False
 
 
 def prepare(rows: NDArray[Any], n_threads: int) -> NDArray[Any]:
@@ -24,11 +25,11 @@ def prepare(rows: NDArray[Any], n_threads: int) -> NDArray[Any]:
     return rows
 
 
-def fit(rows: NDArray[Any], centers: NDArray[Any], n_iter: int, n_threads: int) -> Fitted:
+def fit(rows: NDArray[Any], centers: NDArray[Any], work: Work, n_threads: int) -> Fitted:
     model = faiss.Kmeans(
         rows.shape[1],
         len(centers),
-        niter=n_iter,
+        niter=work.max_iter,
         nredo=1,
         verbose=False,
         min_points_per_centroid=1,

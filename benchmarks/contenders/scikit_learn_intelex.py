@@ -11,18 +11,26 @@ from typing import Any
 from numpy.typing import NDArray
 from sklearnex.cluster import KMeans
 
-from contenders import Fitted
+from contenders import Fitted, Work
 
 PACKAGES = ("scikit-learn-intelex", "daal", "scikit-learn", "numpy")
 DTYPES = ("float32", "float64")
+HAS_TOLERANCE = True
 
 
 def prepare(rows: NDArray[Any], n_threads: int) -> NDArray[Any]:
     return rows
 
 
-def fit(rows: NDArray[Any], centers: NDArray[Any], n_iter: int, n_threads: int) -> Fitted:
-    model = KMeans(len(centers), init=centers, n_init=1, max_iter=n_iter, tol=0, algorithm="lloyd")
+def fit(rows: NDArray[Any], centers: NDArray[Any], work: Work, n_threads: int) -> Fitted:
+    model = KMeans(
+        len(centers),
+        init=centers,
+        n_init=1,
+        max_iter=work.max_iter,
+        tol=work.tol,
+        algorithm="lloyd",
+    )
     model.set_params(n_jobs=n_threads).fit(rows)
     if not hasattr(model, "_onedal_estimator"):
         raise RuntimeError("fell back to scikit-learn: there is no oneDAL estimator after the fit")
