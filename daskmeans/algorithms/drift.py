@@ -12,6 +12,8 @@ from daskmeans.typing import Array
 
 # Groups of more centers than this many are halved no further: bounds of a row stay below its size.
 _MOST_GROUPS = 32
+# Multiplications for a row below which to choose among groups costs more than to compute them all.
+_LEAST_WORK_FOR_GROUPS = 640
 _POWER_STEPS = 8
 # Drift beyond this is infinite: bounds stay finite in float32 when drift is added to them.
 _LARGEST = 1e38
@@ -19,6 +21,8 @@ _LARGEST = 1e38
 
 def centers_a_group(n_clusters: int, n_features: int) -> int:
     """Return how many centers share a bound: a row's bounds take at most a few of its features."""
+    if n_clusters * n_features < _LEAST_WORK_FOR_GROUPS:
+        return -(-n_clusters // GROUP_CENTERS) * GROUP_CENTERS
     n_groups = min(_MOST_GROUPS, max(4, n_features // 2), -(-n_clusters // GROUP_CENTERS))
     return -(-n_clusters // (n_groups * GROUP_CENTERS)) * GROUP_CENTERS
 

@@ -20,6 +20,7 @@ from daskmeans.algorithms.seeding import (
     random_rows,
 )
 from daskmeans.algorithms.survey import Run, Surveyed, survey
+from daskmeans.blocks.row_state import new_fit
 from daskmeans.typing import Array, Labels
 
 Init: TypeAlias = str | Array | Callable[[int, np.random.RandomState], Array]
@@ -100,14 +101,17 @@ def fit(
         initial_centers(run, seeded_from, n_clusters, seeding, random_state)
         for _ in range(seeding.n_init)
     ]
-    converged = lloyd(run, surveyed, starts, max_iter=max_iter, tol=tol, algorithm=algorithm)
-    results = converged.results
-    costs = measure(
-        run,
-        converged.assignments,
-        surveyed.quantisation,
-        keep_labels=keep_labels and len(results) == 1,
-    )
+    with new_fit() as name:
+        converged = lloyd(
+            run, surveyed, starts, name, max_iter=max_iter, tol=tol, algorithm=algorithm
+        )
+        results = converged.results
+        costs = measure(
+            run,
+            converged.assignments,
+            surveyed.quantisation,
+            keep_labels=keep_labels and len(results) == 1,
+        )
     inertias = costs.inertias()
     best = int(np.argmin(inertias))
     chosen: LloydResult = results[best]

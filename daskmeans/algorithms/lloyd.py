@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import time
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -176,7 +175,7 @@ class _Restart:
 # Squared distances between these are far from the ends of float32, in which bounds are kept.
 _SMALLEST_REACH, _LARGEST_REACH = 1e-12, 1e14
 # Multiplications for a row below which bounds cost more than they save.
-_LEAST_WORK = 640
+_LEAST_WORK = 150
 # Passes before which centers are grouped: at first, and once they have left where seeding put them.
 _GROUPED_AT = (1, 4)
 
@@ -210,6 +209,7 @@ def lloyd(
     run: Run,
     surveyed: Surveyed,
     initial: Sequence[Array],
+    fit: str,
     *,
     max_iter: int,
     tol: float,
@@ -222,6 +222,8 @@ def lloyd(
     run : function (Pass) -> Partial
     surveyed : Surveyed
     initial : sequence of ndarrays of shape (k, d)
+    fit : str
+        Name under which rows are remembered between passes, see `blocks.row_state.new_fit`.
     max_iter : int
     tol : float
         A run stops once the sum of the squared center shifts is at most `tol` times the mean
@@ -234,7 +236,7 @@ def lloyd(
     Converged
     """
     results = [LloydResult(np.asarray(centers, dtype=np.float64)) for centers in initial]
-    restarts = _remembering(run, surveyed, results, algorithm)
+    restarts = _remembering(run, surveyed, results, fit, algorithm)
     running = list(restarts)
     quantisation = surveyed.quantisation
     limit: float | None = None
@@ -286,7 +288,7 @@ def lloyd(
 
 
 def _remembering(
-    run: Run, surveyed: Surveyed, results: list[LloydResult], algorithm: str
+    run: Run, surveyed: Surveyed, results: list[LloydResult], fit: str, algorithm: str
 ) -> list[_Restart]:
     """Decide what is remembered of each row between passes: labels and bounds, labels, nothing."""
     k = len(results[0].centers)
@@ -295,7 +297,6 @@ def _remembering(
     rows = surveyed.n_rows * len(results)
     bounded = bounded and rows * bytes_a_row(n_groups) <= run.row_state_bytes
     remembers = bounded or rows * bytes_a_row(0) <= run.row_state_bytes
-    fit = uuid.uuid4().hex
     return [
         _Restart(result, StateKey(fit, number) if remembers else None, bounded)
         for number, result in enumerate(results)

@@ -18,6 +18,7 @@ from daskmeans.algorithms.survey import (
 )
 from daskmeans.blocks.block import Block
 from daskmeans.blocks.inputs import row_source, with_weights
+from daskmeans.blocks.row_state import new_fit
 from daskmeans.kernels.random_draws import exponential_keys
 from daskmeans.partials import ClusterSums, KeyedRows
 from daskmeans.passes.graph import blas_on_one_thread, run_here
@@ -233,5 +234,6 @@ def _reduced(
         surveyed.sample[kmeans_plusplus_rows(surveyed, n_clusters, random_state)]
         for _ in range(_REDUCTION_STARTS)
     ]
-    results = lloyd(run, surveyed, starts, max_iter=100, tol=1e-4).results
+    with new_fit() as name:
+        results = lloyd(run, surveyed, starts, name, max_iter=100, tol=1e-4).results
     return min(results, key=lambda result: result.history[-1].inertia).centers

@@ -7,7 +7,10 @@ to another process or a worker died, makes it anew from the centers of the pass 
 from __future__ import annotations
 
 import threading
+import uuid
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +18,7 @@ import numpy as np
 from daskmeans.typing import Array, Labels
 
 # Fits whose rows are remembered at the same time in one process. A fit that fails leaves its own
-# behind, which those after it push out.
+# behind in other processes than its driver's, where those after it push them out.
 _MOST_FITS = 4
 
 
@@ -36,7 +39,7 @@ class RowState:
     labels : ndarray of shape (r,), int32
         Nearest of the centers of pass `step`.
     margin : ndarray of shape (r,), float32, or of shape (0,) without bounds
-    lower : ndarray of shape (g, r), float32
+    lower : ndarray of shape (g, r), float32, or (1, 0) for less than two groups
         Bounds, see `kernels.bounds`.
     step : int
         Number of the pass that wrote them; 0 while nothing is known.
@@ -64,16 +67,17 @@ class RowState:
 
     def make_room(self, n_groups: int) -> None:
         """Make arrays for bounds, or free them: `n_groups` is 0 where none are kept."""
-        n_rows = len(self.labels) if n_groups else 0
-        if self.lower.shape != (max(1, n_groups), n_rows):
-            self.margin = np.empty(n_rows, np.float32)
-            self.lower = np.empty((max(1, n_groups), n_rows), np.float32)
+        n_margins = len(self.labels) if n_groups else 0
+        shape = (max(1, n_groups), n_margins if n_groups > 1 else 0)
+        if self.lower.shape != shape or len(self.margin) != n_margins:
+            self.margin = np.empty(n_margins, np.float32)
+            self.lower = np.empty(shape, np.float32)
             self.bounded_since = 0
 
 
 def bytes_a_row(n_groups: int) -> int:
-    """Return what is remembered of a row: label, margin and a bound for each group of centers."""
-    return 8 + 4 * n_groups if n_groups else 4
+    """Return what is remembered of a row: label, margin, a bound for each of several groups."""
+    return 4 + 4 * (n_groups > 0) + 4 * n_groups * (n_groups > 1)
 
 
 _remembered: OrderedDict[str, dict[tuple[int, int], RowState]] = OrderedDict()
@@ -105,3 +109,13 @@ def forget(fit: str, block_number: int | None = None) -> None:
                 del blocks[place]
             if not blocks:
                 del _remembered[fit]
+
+
+@contextmanager
+def new_fit() -> Iterator[str]:
+    """Context of a fit: a name for it, under which nothing stays in this process afterwards."""
+    fit = uuid.uuid4().hex
+    try:
+        yield fit
+    finally:
+        forget(fit)

@@ -69,8 +69,10 @@ def keep_strip_bounds(
             positions[i] = -1
         left >>= np.uint64(1)
         i += 1
-    # Where a strip's rows are consecutive its bounds go to their place at once.
-    at_once = consecutive and n_rows == rows_a_strip
+    # Where a strip's rows are consecutive its bounds go to their place at once. Of a single group
+    # they are not kept: all of it is looked at whenever the margin does not tell.
+    several = packed.n_groups > 1
+    at_once = several and consecutive and n_rows == rows_a_strip
     strip_bounds(
         scores,
         packed.bound,
@@ -86,14 +88,14 @@ def keep_strip_bounds(
     for i in range(n_rows):
         gone = bounds.label_drift[labels[at + i]]
         bounds.margin[first + chosen[i]] = _kept_margin(least[i] - upper[i], upper[i], gone)
-    if not at_once:
+    if several and not at_once:
         for g in range(packed.n_groups):
             for i in range(n_rows):
                 bounds.lower[g, first + chosen[i]] = lower[g, i]
 
 
 @inlined
-def _drifting_rows(margin, labels, label_drift, first, n_rows, drifting):
+def drifting_rows(margin, labels, label_drift, first, n_rows, drifting):
     """Write to `drifting` the rows of n_rows from `first` that may have a new nearest center."""
     count = 0
     for i in range(n_rows):
@@ -158,7 +160,7 @@ def search_groups(
     drifting, near, positions, shifted, sq_norms, sq_distances, best, upper, least = scratch
     offsets = sq_norms
     margin, lower, label_drift, group_drift = bounds
-    count = _drifting_rows(margin, labels, label_drift, first, n_rows, drifting)
+    count = drifting_rows(margin, labels, label_drift, first, n_rows, drifting)
     b0, b1, b2, b3 = packed.bound
     number = rows.dtype.type
     zero, down = number(0), number(1 - SLACK)

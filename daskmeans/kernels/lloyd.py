@@ -8,6 +8,7 @@ import numpy as np
 
 from daskmeans.kernels.assign import PackedCenters, nearest_by_definition
 from daskmeans.kernels.bounds import (
+    drifting_rows,
     keep_strip_bounds,
     search_groups,
     search_scratch,
@@ -42,7 +43,7 @@ class Bounds(NamedTuple):
     """Bounds on the distances of a block's rows, and what they are compared with: see `bounds`."""
 
     margin: Array  # (R,) float32
-    lower: Array  # (g, R) float32
+    lower: Array  # (g, R) float32; (1, 0) for a single group, of which the margin tells enough
     label_drift: Array  # (k,) float32
     group_drift: Array  # (g,) float32
 
@@ -50,11 +51,7 @@ class Bounds(NamedTuple):
 @rarely_called
 def _move_rows(rows, count, old, new, weights, shift, scale, sums):
     """Take rows from the sums of their old cluster to those of their new one."""
-    strange = add_rows(rows, 0, count, new, weights, shift, scale, sums)
-    # A row of negative weight is rounded to the negated integers.
-    for i in range(count):
-        weights[i] = -weights[i]
-    return strange | add_rows(rows, 0, count, old, weights, shift, scale, sums)
+    return add_rows(rows, 0, count, new, old, weights, shift, scale, sums)
 
 
 @kernel
@@ -93,9 +90,10 @@ def _lloyd_block(
     moved_to = np.empty(capacity, np.int32)
     n_moved = np.int64(0)  # for a literal 0 numba would compile another `_move_rows`
 
-    searched = np.empty(rows_a_chunk if bounded else 0, np.int32)
+    searched = np.empty(rows_a_chunk + 1 if bounded else 0, np.int32)
     if bounds is not None:
-        search = search_scratch(rows_a_chunk if bounded else 0, d, rows.dtype)
+        several = bounded and packed.n_groups > 1
+        search = search_scratch(rows_a_chunk if several else 0, d, rows.dtype)
         outward = strip_scratch(rows_a_strip, packed.n_groups)
         centers_a_group = packed.tiles_a_group * TILE_CENTERS
 
@@ -107,18 +105,24 @@ def _lloyd_block(
         n_labelled = in_chunk
         useless = False
         if bounds is not None and searching:
-            n_labelled, measured = search_groups(
-                rows,
-                start,
-                in_chunk,
-                first + start,
-                labels,
-                bounds,
-                packed,
-                centers_a_group,
-                search,
-                searched,
-            )
+            measured = 0
+            if packed.n_groups == 1:
+                n_labelled = drifting_rows(
+                    bounds.margin, labels, bounds.label_drift, first + start, in_chunk, searched
+                )
+            else:
+                n_labelled, measured = search_groups(
+                    rows,
+                    start,
+                    in_chunk,
+                    first + start,
+                    labels,
+                    bounds,
+                    packed,
+                    centers_a_group,
+                    search,
+                    searched,
+                )
             n_distances += measured
             # Where most are measured anyway, the strips are the faster way to do it.
             useless = measured + n_labelled * k > MOST_DISTANCES * in_chunk * k
@@ -171,7 +175,9 @@ def _lloyd_block(
                     bounds,
                 )
         if not counted:
-            strange |= add_rows(rows, start, start + in_chunk, found, weights, shift, scale, sums)
+            strange |= add_rows(
+                rows, start, start + in_chunk, found, None, weights, shift, scale, sums
+            )
             for i in range(in_chunk):
                 labels[first + start + i] = found[i]
             n_changed += in_chunk
@@ -287,7 +293,7 @@ def lloyd_block(
 @kernel
 def _sum_block(rows, weights, shift, scale, sums):
     labels = np.zeros(rows.shape[0], np.int32)
-    strange = add_rows(rows, 0, rows.shape[0], labels, weights, shift, scale, sums)
+    strange = add_rows(rows, 0, rows.shape[0], labels, None, weights, shift, scale, sums)
     return OUT_OF_RANGE if strange != 0 else CLEAN
 
 

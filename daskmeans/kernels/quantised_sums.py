@@ -26,6 +26,7 @@ def add_rows(
     start: Any,  # IN    first row to add
     stop: Any,  # IN    one past the last row to add
     labels: Any,  # IN    (>= stop - start,) int32, labels[i] belongs to rows[start + i]
+    old_labels: Any,  # IN    the same, of clusters that the rows are taken from; or None
     weights: Any,  # IN    (r,) float64, or (1,) for the same weight everywhere
     shift: Any,  # IN    (s,) float64, zero past the features
     scale: Any,  # IN    (s,) float64 powers of two; 0 past the features, then Q and N in s-2, s-1
@@ -34,15 +35,19 @@ def add_rows(
     """Add quantised rows to the sums of their clusters; return nonzero where one left the range.
 
     Adds rint(w (x - shift) scale) to the features of the row's cluster, and in the last two columns
-    rint(w |x - shift|^2 scale) and rint(w scale). The nonzero return says that a row is outside of
-    the ranges that `scale` was made for (the rows changed since), or NaN.
+    rint(w |x - shift|^2 scale) and rint(w scale), and takes the same from the old cluster where
+    there is one. The nonzero return says that a row is outside of the ranges that `scale` was made
+    for (the rows changed since), or NaN.
     """
     # Features run along the lanes, so a row is read once, along, and its cluster's sums are one
     # run of memory. Squared norm and weight ride in the last two lanes of the last chunk where the
     # features leave them free, and are added as scalars where not: measured, the first saves a
     # quarter of the time at d = 4, the second a third at d = 16.
-    signature = types.uint64(rows, types.intp, types.intp, labels, weights, shift, scale, sums)
+    signature = types.uint64(
+        rows, types.intp, types.intp, labels, old_labels, weights, shift, scale, sums
+    )
     n = SUM_LANES
+    moves = not isinstance(old_labels, types.NoneType)
 
     def codegen(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> Any:
         rows_type = sig.args[0]
@@ -53,12 +58,14 @@ def add_rows(
         array = context.make_array(rows_type)(context, b, args[0])
         n_features = b.extract_value(array.shape, 1)
         labels_data = data_pointer(context, b, sig.args[3], args[3])
-        weights_array = context.make_array(sig.args[4])(context, b, args[4])
+        if moves:
+            old_labels_data = data_pointer(context, b, sig.args[4], args[4])
+        weights_array = context.make_array(sig.args[5])(context, b, args[5])
         one_weight = b.icmp_signed("==", b.extract_value(weights_array.shape, 0), int64(1))
         weight_step = b.select(one_weight, int64(0), int64(1))
-        shift_data = data_pointer(context, b, sig.args[5], args[5])
-        scale_data = data_pointer(context, b, sig.args[6], args[6])
-        sums_array = context.make_array(sig.args[7])(context, b, args[7])
+        shift_data = data_pointer(context, b, sig.args[6], args[6])
+        scale_data = data_pointer(context, b, sig.args[7], args[7])
+        sums_array = context.make_array(sig.args[8])(context, b, args[8])
         stride = b.extract_value(sums_array.shape, 1)
         n_whole = b.and_(n_features, int64(-n))
         n_left = b.sub(n_features, n_whole)
@@ -93,31 +100,38 @@ def add_rows(
                 total = b.fadd(low, high)
             return b.extract_element(total, ir.Constant(I32, 0))
 
-        def add_chunk(weighted: ir.Value, target: ir.Value, at: ir.Value) -> None:
+        def change(amount: ir.Value, targets: list[ir.Value], at: ir.Value) -> None:
+            """Add to the sums of the row's cluster, and take from those of its old one."""
+            for number, target in enumerate(targets):
+                pointer = b.gep(sums_array.data, [b.add(target, at)])
+                pointer = b.bitcast(pointer, amount.type.as_pointer())
+                before = b.load(pointer)
+                before.align = 8
+                after = b.sub(before, amount) if number else b.add(before, amount)
+                b.store(after, pointer).align = 8
+
+        def add_chunk(weighted: ir.Value, targets: list[ir.Value], at: ir.Value) -> None:
             # Scaling by a power of two is exact, so one fma rounds just once, to the integer.
             scaled = e.fma(weighted, e.load(scale_data, at), magic)
             bits = b.bitcast(scaled, ints)
             # Within range the sign and exponent are those of MAGIC and only the low 52 bits move.
             b.store(b.or_(b.load(strange), b.xor(bits, magic_bits)), strange)
-            pointer = b.bitcast(b.gep(sums_array.data, [b.add(target, at)]), ints.as_pointer())
-            old = b.load(pointer)
-            old.align = 8
-            b.store(b.add(old, b.sub(bits, magic_bits)), pointer).align = 8
+            change(b.sub(bits, magic_bits), targets, at)
 
-        def add_scalar(value: ir.Value, target: ir.Value, at: ir.Value) -> None:
+        def add_scalar(value: ir.Value, targets: list[ir.Value], at: ir.Value) -> None:
             factor = b.load(b.gep(scale_data, [at]))
             bits = b.bitcast(b.fadd(b.fmul(value, factor), magic_scalar), I64)
             changed = b.xor(bits, magic_scalar_bits)
             b.store(b.or_(b.load(strange_scalar), changed), strange_scalar)
-            pointer = b.gep(sums_array.data, [b.add(target, at)])
-            b.store(b.add(b.load(pointer), b.sub(bits, magic_scalar_bits)), pointer)
+            change(b.sub(bits, magic_scalar_bits), targets, at)
 
-        def row_of(index: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
-            """Offset of the row, offset of its cluster's sums, weight."""
+        def row_of(index: ir.Value) -> tuple[ir.Value, list[ir.Value], ir.Value]:
+            """Offset of the row, offsets of the sums that it changes, weight."""
             number = b.add(args[1], index)
-            label = b.sext(b.load(b.gep(labels_data, [index])), I64)
             weight = b.load(b.gep(weights_array.data, [b.mul(number, weight_step)]))
-            return b.mul(number, n_features), b.mul(label, stride), weight
+            clusters = [labels_data, old_labels_data] if moves else [labels_data]
+            found = [b.sext(b.load(b.gep(data, [index])), I64) for data in clusters]
+            return b.mul(number, n_features), [b.mul(label, stride) for label in found], weight
 
         def narrow_rows() -> None:
             # Up to four features: half as wide, for 512-bit instructions that are half empty cost
@@ -130,18 +144,21 @@ def add_rows(
             seen = cgutils.alloca_once_value(b, ir.Constant(ir.VectorType(I64, 4), [0] * 4))
             seen_pair = cgutils.alloca_once_value(b, ir.Constant(ir.VectorType(I64, 2), [0] * 2))
 
-            def put(part: Emitter, values: ir.Value, scales: ir.Value, at: ir.Value) -> ir.Value:
+            def put(
+                part: Emitter,
+                values: ir.Value,
+                scales: ir.Value,
+                targets: list[ir.Value],
+                at: ir.Value,
+            ) -> ir.Value:
                 whole = ir.VectorType(I64, part.n)
                 base = b.bitcast(part.const(MAGIC), whole)
                 bits = b.bitcast(part.fma(values, scales, part.const(MAGIC)), whole)
-                pointer = b.bitcast(b.gep(sums_array.data, [at]), whole.as_pointer())
-                old = b.load(pointer)
-                old.align = 8
-                b.store(b.add(old, b.sub(bits, base)), pointer).align = 8
+                change(b.sub(bits, base), targets, at)
                 return b.xor(bits, base)
 
             with cgutils.for_range(b, b.sub(args[2], args[1])) as loop:
-                row, target, weight = row_of(loop.index)
+                row, targets, weight = row_of(loop.index)
                 values = read.load_masked(array.data, row, mask)
                 if read.itemsize == 4:
                     values = b.fpext(values, four.vector)
@@ -153,9 +170,9 @@ def add_rows(
                     total = b.fadd(low, high)
                 norm = b.extract_element(total, ir.Constant(I32, 0))
                 pair = b.insert_element(two.const(1.0), norm, ir.Constant(I32, 0))
-                odd = put(four, b.fmul(y, four.splat(weight)), factor, target)
+                odd = put(four, b.fmul(y, four.splat(weight)), factor, targets, int64(0))
                 b.store(b.or_(b.load(seen), odd), seen)
-                odd = put(two, b.fmul(pair, two.splat(weight)), factors, b.add(target, int64(6)))
+                odd = put(two, b.fmul(pair, two.splat(weight)), factors, targets, int64(6))
                 b.store(b.or_(b.load(seen_pair), odd), seen_pair)
             for slot, size in ((seen, 4), (seen_pair, 2)):
                 merged = b.load(slot)
@@ -165,28 +182,28 @@ def add_rows(
 
         def wide_rows() -> None:
             with cgutils.for_range(b, b.sub(args[2], args[1])) as loop:
-                row, target, weight = row_of(loop.index)
+                row, targets, weight = row_of(loop.index)
                 weights_vector = e.splat(weight)
                 b.store(e.const(0.0), squares)
                 with cgutils.for_range_slice(b, int64(0), n_whole, int64(n), I64) as (at, _):
                     y = shifted(source.load(array.data, b.add(row, at)), at)
-                    add_chunk(b.fmul(y, weights_vector), target, at)
+                    add_chunk(b.fmul(y, weights_vector), targets, at)
                 with b.if_else(lanes_free) as (ride, apart):
                     with ride:
                         y = shifted(
                             source.load_masked(array.data, b.add(row, n_whole), left_mask), n_whole
                         )
                         tail = b.insert_element(b.fadd(y, unit), sq_norm(), ir.Constant(I32, n - 2))
-                        add_chunk(b.fmul(tail, weights_vector), target, n_whole)
+                        add_chunk(b.fmul(tail, weights_vector), targets, n_whole)
                     with apart:
                         with b.if_then(b.icmp_signed(">", n_left, int64(0))):
                             y = shifted(
                                 source.load_masked(array.data, b.add(row, n_whole), left_mask),
                                 n_whole,
                             )
-                            add_chunk(b.fmul(y, weights_vector), target, n_whole)
-                        add_scalar(b.fmul(sq_norm(), weight), target, b.sub(stride, int64(2)))
-                        add_scalar(weight, target, b.sub(stride, int64(1)))
+                            add_chunk(b.fmul(y, weights_vector), targets, n_whole)
+                        add_scalar(b.fmul(sq_norm(), weight), targets, b.sub(stride, int64(2)))
+                        add_scalar(weight, targets, b.sub(stride, int64(1)))
 
         with b.if_else(b.icmp_signed("<=", n_features, int64(4))) as (narrow, wide):
             with narrow:

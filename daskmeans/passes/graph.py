@@ -38,6 +38,8 @@ from daskmeans.passes.plan import BlockTask, Pass, merge, merge_tree, rows_until
 
 # Row state gets one part in this many of the memory.
 _STATE_SHARE = 8
+# What a worker without a memory limit is taken to have.
+_UNLIMITED_WORKER = 4 << 30
 
 
 def current_scheduler() -> Callable[..., Any]:
@@ -165,7 +167,7 @@ class Runner:
         if not keys or not all(_is_held(self.source.graph.get(key)) for key in keys):
             return 0
         workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
-        return sum(int(worker["memory_limit"] or 0) for worker in workers)
+        return sum(int(worker["memory_limit"] or _UNLIMITED_WORKER) for worker in workers)
 
     def __call__(self, step: Pass[PartialT]) -> PartialT:
         """Run a pass and return the merged partial of all blocks."""

@@ -33,6 +33,11 @@ def test_groups_are_of_neighbors():
         assert len(set(which[order[16 * g : 16 * (g + 1)]])) == 1
 
 
+@pytest.mark.parametrize(("k", "d"), [(20, 16), (64, 3), (8, 79)])
+def test_little_work_is_not_divided(k, d):
+    assert centers_a_group(k, d) >= k
+
+
 @pytest.mark.parametrize(("k", "d"), [(8, 4), (100, 32), (256, 128), (1000, 64), (5000, 4)])
 def test_bounds_of_a_row_take_at_most_half_of_it_or_four_numbers(k, d):
     assert -(-k // centers_a_group(k, d)) <= max(4, d // 2)
@@ -40,11 +45,12 @@ def test_bounds_of_a_row_take_at_most_half_of_it_or_four_numbers(k, d):
 
 def test_ways_add_up_and_are_rounded_upwards():
     generator = np.random.default_rng(0)
-    centers = [generator.normal(size=(40, 5))]
+    centers = [generator.normal(size=(40, 20))]
     drift = Drift.start(centers[0], 1)
-    own, others, groups = np.zeros(40), np.zeros(40), np.zeros(len(drift.by_group))
+    assert len(drift.by_group) == 3
+    own, others, groups = np.zeros(40), np.zeros(40), np.zeros(3)
     for step in range(200):
-        new = centers[-1] + generator.normal(size=(40, 5)) * 10.0 ** -(step % 7)
+        new = centers[-1] + generator.normal(size=(40, 20)) * 10.0 ** -(step % 7)
         drift = drift.after(centers[-1], new)
         way = np.sqrt(((new - centers[-1]) ** 2).sum(axis=1))
         own += way

@@ -158,6 +158,7 @@ def test_nothing_stays_behind(clusters):
     before = len(row_state._remembered)
     fit(clusters)
     fit(da.from_array(clusters, chunks=(700, 24)), init="random", n_init=2, random_state=0)
+    KMeans(3, init="k-means||", random_state=0, max_iter=3).fit(clusters)
     assert len(row_state._remembered) == before
 
 

@@ -54,6 +54,22 @@ def test_the_last_block_forgotten_leaves_nothing_behind():
     assert not row_state._remembered
 
 
+def test_a_fit_leaves_nothing_behind_even_if_it_fails():
+    with row_state.new_fit() as name:
+        remembered(StateKey(name, 0), 0, 10)
+        with row_state.new_fit() as other:
+            assert other != name
+
+    def fail():
+        with row_state.new_fit() as name:
+            remembered(StateKey(name, 0), 0, 10)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert not row_state._remembered
+
+
 def test_fits_that_failed_are_pushed_out():
     for number in range(10):
         remembered(StateKey(str(number), 0), 0, 10).step = 5
@@ -73,8 +89,12 @@ def test_room_for_bounds():
     assert state.bounded_since == 4
     state.make_room(2)
     assert (state.lower.shape, state.bounded_since) == ((2, 10), 0)
+    state.bounded_since = 4
+    state.make_room(1)
+    assert (state.margin.shape, state.lower.shape, state.bounded_since) == ((10,), (1, 0), 0)
+    state.bounded_since = 4
     state.make_room(0)
-    assert state.margin.size == state.lower.size == 0
+    assert state.margin.size == state.lower.size == state.bounded_since == 0
 
 
 @pytest.mark.parametrize("n_groups", [0, 1, 7])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daskmeans.algorithms.drift import Drift
+from daskmeans.algorithms.drift import Drift, neighborly_order
 from daskmeans.kernels.assign import label_block, pack_centers
 from daskmeans.kernels.lloyd import CLEAN, Bounds, lloyd_block, sums_width
 from daskmeans.kernels.vector import GROUP_CENTERS, strip_rows
@@ -21,7 +23,7 @@ each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=["float32", "float64"]
 class Walk:
     """Centers on a walk, and rows that follow them with bounds."""
 
-    def __init__(self, rows, centers, weights=None):
+    def __init__(self, rows, centers, weights=None, *, groups=True):
         self.rows = rows
         self.weights = np.ones(1) if weights is None else weights
         self.shift = centers.mean(axis=0).astype(np.float32).astype(np.float64)
@@ -32,8 +34,14 @@ class Walk:
         self.sums = np.zeros((len(centers), width), np.int64)
         self.labels = np.empty(len(rows), np.int32)
         self.centers, self.drift = centers, Drift.start(centers, 1)
+        if groups:
+            # Also where it would not be worth it.
+            order = neighborly_order(centers, GROUP_CENTERS)
+            by_group = np.zeros(-(-len(centers) // GROUP_CENTERS), np.float32)
+            self.drift = replace(self.drift, order=order, width=GROUP_CENTERS, by_group=by_group)
         self.margin = np.empty(len(rows), np.float32)
-        self.lower = np.empty((len(self.drift.by_group), len(rows)), np.float32)
+        n_groups = len(self.drift.by_group)
+        self.lower = np.empty((n_groups, len(rows) if n_groups > 1 else 0), np.float32)
         self.n_steps = 0
 
     def packed(self, drift):
@@ -84,12 +92,16 @@ def means(walk):
 
 
 @each_dtype
-@pytest.mark.parametrize(("d", "k"), [(1, 17), (2, 40), (5, 33), (19, 100), (70, 48), (130, 20)])
-def test_a_whole_fit(dtype, d, k):
+@pytest.mark.parametrize(
+    ("d", "k"), [(1, 17), (2, 40), (5, 130), (16, 20), (19, 100), (70, 48), (130, 20)]
+)
+@pytest.mark.parametrize("groups", [True, False], ids=["groups", "as it is worth it"])
+def test_a_whole_fit(dtype, d, k, groups):
     generator = np.random.default_rng(d)
     middles = generator.normal(size=(k, d)) * 3 / np.sqrt(d)
     rows = middles[generator.integers(k, size=2003)] + 0.3 * generator.normal(size=(2003, d))
-    walk = Walk(rows.astype(dtype), rows[:k].copy(), generator.uniform(0, 2, 2003))
+    weights = generator.uniform(0, 2, 2003)
+    walk = Walk(rows.astype(dtype), rows[:k].copy(), weights, groups=groups)
     shares = []
     for _ in range(25):
         shares.append(walk.step())
@@ -120,7 +132,9 @@ def test_any_rows_and_any_walk(rows, data):
     generator = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     k = data.draw(st.integers(1, min(3 * GROUP_CENTERS, len(rows))))
     spread = np.ptp(rows.astype(np.float64), axis=0).max() + 1e-3
-    walk = Walk(rows, rows[:k].astype(np.float64), data.draw(strategies.weights_for(len(rows))))
+    weights = data.draw(strategies.weights_for(len(rows)))
+    centers = rows[:k].astype(np.float64)
+    walk = Walk(rows, centers, weights, groups=data.draw(st.booleans()))
     for _ in range(data.draw(st.integers(2, 8))):
         walk.step(looks=data.draw(st.booleans()))
         walk.assert_as_if_all_were_computed()
@@ -142,11 +156,12 @@ def test_any_rows_and_any_walk(rows, data):
 
 
 @each_dtype
-def test_early_drift_far_beyond_the_later_distances(dtype):
+@pytest.mark.parametrize("groups", [True, False])
+def test_early_drift_far_beyond_the_later_distances(dtype, groups):
     """Sums of a small bound and a large drift lose digits, and must lose them downwards."""
     generator = np.random.default_rng(0)
     rows = generator.normal(size=(997, 6)).astype(dtype)
-    walk = Walk(rows, 1e4 * generator.normal(size=(40, 6)))
+    walk = Walk(rows, 1e4 * generator.normal(size=(40, 6)), groups=groups)
     walk.step()
     walk.move(rows[:40].astype(np.float64))
     for _ in range(15):
@@ -211,7 +226,8 @@ def test_bounds_hold(dtype):
     """Margins and bounds themselves, against exact distances."""
     generator = np.random.default_rng(0)
     rows = (1e3 + generator.normal(size=(203, 7))).astype(dtype)
-    walk = Walk(rows, 1e3 + generator.normal(size=(50, 7)))
+    walk = Walk(rows, 1e3 + generator.normal(size=(100, 7)))
+    assert len(walk.drift.by_group) > 1
     for step in range(6):
         walk.step()
         distances = np.sqrt(reference.sq_distances(rows, walk.centers))
