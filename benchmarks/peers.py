@@ -148,6 +148,8 @@ def _selected(patterns: tuple[str, ...]) -> list[Cell]:
         names = ", ".join(cell.name for cell in GRID)
         raise click.BadParameter(f"no cell matches; there are {names}.", param_hint="--cells")
     # Said before an hour's work and not after it.
+    if find_spec("matplotlib") is None:
+        raise click.ClickException("the plot of the ratios needs matplotlib: install it.")
     if any(cell.data == "pixels" for cell in cells) and find_spec("PIL") is None:
         raise click.ClickException(
             "the sample images need Pillow: install it, or choose other cells by --cells."

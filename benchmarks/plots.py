@@ -65,9 +65,8 @@ def plot_ratios(result: PeersResult, path: Path) -> None:
     axes.set_axisbelow(True)
     what = "a whole fit" if result.tol > 0 else "an iteration"
     axes.set_xlabel(f"time of {what}, peer over daskmeans (to the right: daskmeans is faster)")
-    axes.set_title(
-        f"{result.machine['processor']}, {result.n_threads} threads, {result.date}", fontsize=10
-    )
+    where = f"{result.machine['processor']}, {result.n_threads} threads, {result.date}"
+    axes.set_title(f"Median ratio of times, lowest to highest; {where}", fontsize=10)
     figure.legend(loc="outside lower center", ncols=max(1, len(peers)), frameon=False)
     figure.savefig(path, dpi=110)
 
