@@ -40,7 +40,7 @@ def bench_step_that_changes_no_label(
 def bench_step_with_bounds(
     benchmark: Any, problem: Problem, tell_rate: Callable[[str, float], None]
 ) -> None:
-    """Centers have moved a twentieth of the rows' spread since the bounds were made."""
+    """Centers have moved a seventh of the rows' spread since the bounds were made."""
     drift = Drift.start(problem.centers, 1)
     packed = pack_centers(
         problem.centers, problem.shift, problem.rows.dtype, drift.order, drift.width
@@ -68,7 +68,7 @@ def bench_step_with_bounds(
 
     step(packed, drift, counted=False)
     direction = np.random.default_rng(1).standard_normal(problem.centers.shape)
-    moved = problem.centers + 0.05 * direction / np.linalg.norm(direction, axis=1, keepdims=True)
+    moved = problem.centers + 0.15 * direction / np.linalg.norm(direction, axis=1, keepdims=True)
     after = drift.after(problem.centers, moved)
     packed = pack_centers(moved, problem.shift, problem.rows.dtype, drift.order, drift.width)
     kept = labels.copy(), margin.copy(), lower.copy()

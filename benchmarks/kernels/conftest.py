@@ -18,7 +18,7 @@ def problem(request: pytest.FixtureRequest) -> Problem:
     (n_features, n_clusters), dtype = request.param
     generator = np.random.default_rng(0)
     n_rows = N_BYTES // (n_features * np.dtype(dtype).itemsize)
-    centers = 1.5 * generator.standard_normal((n_clusters, n_features)) / np.sqrt(n_features)
+    centers = 0.8 * generator.standard_normal((n_clusters, n_features)) / np.sqrt(n_features)
     rows = generator.standard_normal((n_rows, n_features)) / np.sqrt(n_features)
     rows += centers[generator.integers(n_clusters, size=n_rows)]
     return Problem(rows.astype(dtype), centers)
