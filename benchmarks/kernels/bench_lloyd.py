@@ -37,9 +37,7 @@ def bench_step_that_changes_no_label(
     tell_rate("F", 2 * problem.n_products)
 
 
-def bench_step_with_bounds(
-    benchmark: Any, problem: Problem, tell_rate: Callable[[str, float], None]
-) -> None:
+def bench_step_with_bounds(benchmark: Any, problem: Problem) -> None:
     """Centers have moved a seventh of the rows' spread since the bounds were made."""
     drift = Drift.start(problem.centers, 1)
     packed = pack_centers(

@@ -149,8 +149,9 @@ def assign(block: Block, assignment: Assignment, quantisation: Quantisation) -> 
         If a row is not finite, or outside of the ranges that the first pass found.
     """
     centers = assignment.centers
-    state = RowState.unknown(len(block))
-    if assignment.state is not None:
+    if assignment.state is None:
+        state = RowState.unknown(len(block))
+    else:
         state = remembered(assignment.state, block.number, len(block))
     counted = assignment.step > 1 and assignment.state is not None
     n_distances = 0

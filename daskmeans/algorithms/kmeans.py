@@ -11,7 +11,8 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from daskmeans.algorithms.assignment import measure, measure_centers
-from daskmeans.algorithms.lloyd import IterationRecord, LloydResult, lloyd
+from daskmeans.algorithms.lloyd import lloyd
+from daskmeans.algorithms.restarts import IterationRecord, LloydResult
 from daskmeans.algorithms.seeding import (
     distinct_rows,
     kmeans_parallel,

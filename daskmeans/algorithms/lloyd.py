@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,10 +19,9 @@ from daskmeans.algorithms.assignment import (
     assign,
     changed_rows,
 )
-from daskmeans.algorithms.drift import Drift, centers_a_group
+from daskmeans.algorithms.restarts import IterationRecord, LloydResult, make_restarts
 from daskmeans.algorithms.survey import Quantisation, Run, Surveyed
 from daskmeans.blocks.block import Block
-from daskmeans.blocks.row_state import StateKey, bytes_a_row
 from daskmeans.kernels.lloyd import CLEAN, sum_block
 from daskmeans.partials import ClusterSums, KeyedRows
 from daskmeans.passes.events import IterationEnded, tell
@@ -90,107 +88,6 @@ def farthest_chunk(block: Block, parameters: FarthestParameters) -> KeyedRows:
 
 
 @dataclass(frozen=True)
-class IterationRecord:
-    """One Lloyd iteration.
-
-    Attributes
-    ----------
-    inertia : float
-        Weighted sum of squared distances of the rows to the new centers of their clusters.
-    center_shift : float
-        Sum over the clusters of the squared distance between old and new center.
-    seconds : float
-    n_relocated : int
-        Empty clusters moved to far rows.
-    n_changed : int or None
-        Rows whose label changed, all of them in the first iteration. None where labels are not
-        kept between iterations, which takes memory.
-    distances_computed : float
-        Distances between a row and a center that were computed, as a share of all. Unlike the
-        answer it depends on how rows are split into blocks.
-    """
-
-    inertia: float
-    center_shift: float
-    seconds: float
-    n_relocated: int
-    n_changed: int | None
-    distances_computed: float
-
-
-@dataclass
-class LloydResult:
-    """Where one set of initial centers led.
-
-    Attributes
-    ----------
-    centers : ndarray of shape (k, d), float64
-    n_iter : int
-    reason : str
-        Why it stopped: "center shift zero", "tolerance" or "max_iter".
-    history : list of IterationRecord
-    """
-
-    centers: Array
-    n_iter: int = 0
-    reason: str = "max_iter"
-    history: list[IterationRecord] = field(default_factory=list)
-
-
-class _Restart:
-    """One set of centers on its way: what the next assignment needs beside the centers."""
-
-    def __init__(self, result: LloydResult, state: StateKey | None, bounded: bool) -> None:
-        self.result = result
-        self._state = state
-        self._bounded = bounded
-        self._previous: Array | None = None
-        self._drift: Drift | None = None
-        self._sums: Array | None = None
-
-    def assignment(self, surveyed: Surveyed, dtype: np.dtype[Any]) -> Assignment:
-        """Return the assignment to the present centers."""
-        centers, step = self.result.centers, self.result.n_iter + 1
-        if self._bounded and step in _GROUPED_AT:
-            self._drift = Drift.start(centers, step)
-        center_set = CenterSet.make(centers, surveyed.shift, dtype, self._drift)
-        return Assignment(center_set, step, self._state, self._previous)
-
-    def assigned_sums(self, found: Array) -> Array:
-        """Return the sums of the assignment, of which `found` may hold the changes alone."""
-        if self._state is not None and self._sums is not None:
-            found = self._sums + found
-        self._sums = found
-        return found.copy()
-
-    def move(self, new: Array) -> None:
-        """Go on to new centers."""
-        self._previous = self.result.centers
-        if self._drift is not None:
-            self._drift = self._drift.after(self._previous, new)
-        self.result.centers = new
-        self.result.n_iter += 1
-
-
-# Squared distances between these are far from the ends of float32, in which bounds are kept.
-_SMALLEST_REACH, _LARGEST_REACH = 1e-12, 1e14
-# Multiplications for a row below which bounds cost more than they save.
-_LEAST_WORK = 150
-# Passes before which centers are grouped: at first, and once they have left where seeding put them.
-_GROUPED_AT = (1, 4)
-
-
-def _keeps_bounds(surveyed: Surveyed, n_clusters: int) -> bool:
-    """Tell whether bounds can be kept for these rows, and can be worth it."""
-    reach = float(np.sqrt((surveyed.reach**2).sum()))
-    return (
-        n_clusters > 1
-        and n_clusters * surveyed.n_features >= _LEAST_WORK
-        and _SMALLEST_REACH < reach < _LARGEST_REACH
-    )
-
-
-@dataclass(frozen=True)
 class Converged:
     """All restarts at their ends.
 
@@ -228,15 +125,15 @@ def lloyd(
     tol : float
         A run stops once the sum of the squared center shifts is at most `tol` times the mean
         variance of the features.
-    algorithm : {"auto", "lloyd"}
-        Whether bounds may leave out distances; the answer is the same.
+    algorithm : {"auto", "lloyd", "elkan"}
+        Whether bounds may leave out distances: not for "lloyd". The answer is the same.
 
     Returns
     -------
     Converged
     """
     results = [LloydResult(np.asarray(centers, dtype=np.float64)) for centers in initial]
-    restarts = _remembering(run, surveyed, results, fit, algorithm)
+    restarts = make_restarts(run, surveyed, results, fit, algorithm)
     running = list(restarts)
     quantisation = surveyed.quantisation
     limit: float | None = None
@@ -285,22 +182,6 @@ def lloyd(
     return Converged(
         results, [restart.assignment(surveyed, run.source.dtype) for restart in restarts]
     )
-
-
-def _remembering(
-    run: Run, surveyed: Surveyed, results: list[LloydResult], fit: str, algorithm: str
-) -> list[_Restart]:
-    """Decide what is remembered of each row between passes: labels and bounds, labels, nothing."""
-    k = len(results[0].centers)
-    bounded = algorithm != "lloyd" and _keeps_bounds(surveyed, k)
-    n_groups = -(-k // centers_a_group(k, surveyed.n_features))
-    rows = surveyed.n_rows * len(results)
-    bounded = bounded and rows * bytes_a_row(n_groups) <= run.row_state_bytes
-    remembers = bounded or rows * bytes_a_row(0) <= run.row_state_bytes
-    return [
-        _Restart(result, StateKey(fit, number) if remembers else None, bounded)
-        for number, result in enumerate(results)
-    ]
 
 
 def _dequantised(surveyed: Surveyed, sums: Array) -> tuple[Array, Array, Array]:

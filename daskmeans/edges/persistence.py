@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from daskmeans import __version__
-from daskmeans.algorithms.lloyd import IterationRecord
+from daskmeans.algorithms.restarts import IterationRecord
 from daskmeans.edges.outputs import OutputKind, written_beside
 from daskmeans.errors import ModelFormatError
 from daskmeans.estimators.kmeans import KMeans

@@ -22,7 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from daskmeans.algorithms.assignment import CenterSet, measure_centers, model_shift
 from daskmeans.algorithms.kmeans import Seeding, fit
-from daskmeans.algorithms.lloyd import IterationRecord
+from daskmeans.algorithms.restarts import IterationRecord
 from daskmeans.algorithms.rowwise import distance_rows, fill, label_rows, map_lazily
 from daskmeans.blocks.inputs import ArrayLike, as_dask_array, is_lazy
 from daskmeans.estimators.rows import (

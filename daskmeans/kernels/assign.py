@@ -161,6 +161,27 @@ def nearest_by_definition(
     return label
 
 
+@rarely_called
+def decide_again(
+    rows,  # IN    (r, d)
+    chosen,  # IN    (strip_rows,) int64, numbers of a strip's rows
+    count,  # IN    how many of them count
+    doubtful,  # IN    a bit per row, of `nearest_in_strip`
+    transposed,  # IN    (d, k) float64 centers
+    distances,  # OUT   (k,) float64 scratch
+    labels,  # INOUT (>= at + count,) int32
+    at,  # IN    first of the strip's labels
+):
+    """Label doubtful rows by the definition; return the first that is not finite, or -1."""
+    for i in range(count):
+        if (doubtful >> np.uint64(i)) & np.uint64(1):
+            label = nearest_by_definition(rows, chosen[i], transposed, distances)
+            if label < 0:
+                return chosen[i]
+            labels[at + i] = label
+    return np.int64(-1)
+
+
 @kernel
 def _label_block(rows, packed, rows_a_strip, labels):
     strip = np.empty(packed.shift.size * rows_a_strip, rows.dtype)
@@ -168,16 +189,18 @@ def _label_block(rows, packed, rows_a_strip, labels):
     found = np.empty(rows_a_strip, np.int32)
     distances = np.empty(packed.transposed.shape[1], np.float64)
     chosen = np.empty(rows_a_strip, np.int64)
-    n_rows, d = rows.shape
+    n_rows = rows.shape[0]
     for start in range(0, n_rows, rows_a_strip):
+        count = min(rows_a_strip, n_rows - start)
+        # A strip that is not full repeats its last row.
         for i in range(rows_a_strip):
-            chosen[i] = min(start + i, n_rows - 1)
+            chosen[i] = start + min(i, count - 1)
         transpose_strip(rows, chosen, packed.shift, strip)
         doubtful = nearest_in_strip(
             strip,
             packed.tiles,
             packed.numbers,
-            d,
+            rows.shape[1],
             packed.n_tiles,
             packed.tiles_a_group,
             packed.bound,
@@ -185,13 +208,14 @@ def _label_block(rows, packed, rows_a_strip, labels):
             0,
             scores,
         )
-        for i in range(min(rows_a_strip, n_rows - start)):
-            label = found[i]
-            if (doubtful >> np.uint64(i)) & np.uint64(1):
-                label = nearest_by_definition(rows, start + i, packed.transposed, distances)
-                if label < 0:
-                    return start + i
-            labels[start + i] = label
+        for i in range(count):
+            labels[start + i] = found[i]
+        if doubtful != 0:
+            bad_row = decide_again(
+                rows, chosen, count, doubtful, packed.transposed, distances, labels, start
+            )
+            if bad_row >= 0:
+                return bad_row
     return -1
 
 

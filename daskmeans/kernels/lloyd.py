@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from daskmeans.kernels.assign import PackedCenters, nearest_by_definition
+from daskmeans.kernels.assign import PackedCenters, decide_again
 from daskmeans.kernels.bounds import (
     drifting_rows,
     keep_strip_bounds,
@@ -49,8 +49,9 @@ class Bounds(NamedTuple):
 
 
 @rarely_called
-def _move_rows(rows, count, old, new, weights, shift, scale, sums):
+def _move_rows(rows, count, new, old, weights, shift, scale, sums):
     """Take rows from the sums of their old cluster to those of their new one."""
+    # A function for the two places that call it: `add_rows` is compiled into each that it is in.
     return add_rows(rows, 0, count, new, old, weights, shift, scale, sums)
 
 
@@ -131,12 +132,12 @@ def _lloyd_block(
             in_strip = min(rows_a_strip, n_labelled - at)
             # A strip that is not full repeats its last row.
             for i in range(rows_a_strip):
-                chosen[i] = at + min(i, in_strip - 1)
+                chosen[i] = start + at + min(i, in_strip - 1)
             if searching:
                 for i in range(rows_a_strip):
-                    chosen[i] = searched[chosen[i]]
-            for i in range(rows_a_strip):
-                chosen[i] += start
+                    chosen[i] = start + searched[at + min(i, in_strip - 1)]
+            # These calls stand in `assign` too: a function that takes arrays may be called for few
+            # strips only, for passing them costs as much as labelling a few rows.
             transpose_strip(rows, chosen, packed.shift, strip)
             doubtful = nearest_in_strip(
                 strip,
@@ -150,15 +151,12 @@ def _lloyd_block(
                 at,
                 scores,
             )
-            left, i = doubtful, 0
-            while left != 0 and i < in_strip:
-                if left & np.uint64(1):
-                    label = nearest_by_definition(rows, chosen[i], packed.transposed, distances)
-                    if label < 0:
-                        return NOT_FINITE, chosen[i], n_changed, n_distances
-                    found[at + i] = label
-                left >>= np.uint64(1)
-                i += 1
+            if doubtful != 0:
+                bad_row = decide_again(
+                    rows, chosen, in_strip, doubtful, packed.transposed, distances, found, at
+                )
+                if bad_row >= 0:
+                    return NOT_FINITE, bad_row, n_changed, n_distances
             if bounds is not None:
                 keep_strip_bounds(
                     scores,
@@ -201,7 +199,7 @@ def _lloyd_block(
                     n_moved += 1
                     if n_moved == capacity:
                         strange |= _move_rows(
-                            moved, n_moved, moved_from, moved_to, moved_weights, shift, scale, sums
+                            moved, n_moved, moved_to, moved_from, moved_weights, shift, scale, sums
                         )
                         n_moved = np.int64(0)
                 left >>= np.uint64(1)
@@ -209,7 +207,7 @@ def _lloyd_block(
         searching = searching and not useless
     if n_moved > 0:
         strange |= _move_rows(
-            moved, n_moved, moved_from, moved_to, moved_weights, shift, scale, sums
+            moved, n_moved, moved_to, moved_from, moved_weights, shift, scale, sums
         )
     if strange != 0:
         return OUT_OF_RANGE, -1, n_changed, n_distances

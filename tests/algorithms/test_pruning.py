@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import daskmeans.algorithms.lloyd
+import daskmeans.algorithms.restarts
 from daskmeans import KMeans
 from daskmeans.blocks import row_state
 from daskmeans.passes.events import IterationEnded, observing
 from daskmeans.passes.graph import Runner
 from tests import strategies
-from tests.estimators.test_one_answer import assert_equal_to_the_bit
+from tests.estimators.test_one_answer import answer, assert_equal_to_the_bit
 from tests.estimators.test_parity import few_points_allowed
 
 
@@ -25,18 +25,6 @@ def clusters():
     middles = generator.normal(size=(40, 24))
     noise = 0.6 * generator.normal(size=(3000, 24))
     return (5 + middles[generator.integers(40, size=3000)] + noise).astype(np.float32)
-
-
-def answer(model):
-    return (
-        model.cluster_centers_,
-        np.asarray(model.labels_),
-        model.inertia_,
-        model.n_iter_,
-        [record.inertia for record in model.history_],
-        [record.center_shift for record in model.history_],
-        [record.n_relocated for record in model.history_],
-    )
 
 
 def fit(rows, algorithm="auto", weights=None, n_clusters=40, **options):
@@ -76,7 +64,7 @@ def test_any_rows(case, seed):
     init = case.rows[generator.choice(len(case.rows), k)] + 0.25
     with pytest.MonkeyPatch.context() as patch:
         expected = answer(fit(case.rows, "lloyd", case.weights, k, init=init, max_iter=12))
-        patch.setattr(daskmeans.algorithms.lloyd, "_LEAST_WORK", 0)
+        patch.setattr(daskmeans.algorithms.restarts, "_LEAST_WORK", 0)
         found = answer(fit(case.rows, "auto", case.weights, k, init=init, max_iter=12))
         lazy = da.from_array(case.rows, chunks=case.chunkings[0])
         chunked = answer(fit(lazy, "auto", case.weights, k, init=init, max_iter=12))

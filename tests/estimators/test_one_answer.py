@@ -40,6 +40,11 @@ def fitted(rows, weights, n_clusters, init, n_init=1):
         warnings.simplefilter("ignore", ConvergenceWarning)
         model = KMeans(n_clusters, init=init, n_init=n_init, max_iter=6, tol=0, random_state=5)
         model.fit(rows, sample_weight=weights)
+    return answer(model)
+
+
+def answer(model):
+    """What must not depend on how a fit was run."""
     return (
         model.cluster_centers_,
         np.asarray(model.labels_),
