@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from daskmeans.algorithms.assignment import measure, measure_centers
 from daskmeans.algorithms.lloyd import lloyd
+from daskmeans.algorithms.refine import N_RACERS, refined_centers
 from daskmeans.algorithms.restarts import IterationRecord, LloydResult
 from daskmeans.algorithms.seeding import (
     distinct_rows,
@@ -33,19 +34,30 @@ class Seeding:
 
     Attributes
     ----------
-    init : {"k-means++", "k-means||", "random"}, ndarray of shape (k, d), or function
+    init : {"auto", "k-means++", "k-means||", "random", "refined"}, ndarray of shape (k, d), \
+            or function
         A function is called with (n_clusters, random_state) and returns an ndarray.
-    n_init : int
-        Restarts.
+    n_init : int or None
+        Restarts; None where that depends on what "auto" comes to.
     oversampling_factor : float
     rounds : int
         Of k-means||.
     """
 
     init: Init
-    n_init: int
+    n_init: int | None
     oversampling_factor: float
     rounds: int
+
+    def init_is(self, name: str) -> bool:
+        return isinstance(self.init, str) and self.init == name
+
+    @property
+    def n_starts(self) -> int:
+        """Restarts; it is an error to ask before "auto" was decided."""
+        if self.n_init is None:
+            raise ValueError("The number of restarts has not been decided yet.")
+        return self.n_init
 
 
 @dataclass(frozen=True)
@@ -61,6 +73,8 @@ class Fitted:
         Why it stopped, see `LloydResult`.
     history : list of IterationRecord
     labels : ndarray of shape (n,), int32, or None
+    n_passes, bytes_read : int
+        Of the whole fit, see `passes.runner.Runner`.
     """
 
     centers: Array
@@ -69,6 +83,8 @@ class Fitted:
     reason: str
     history: list[IterationRecord]
     labels: Labels | None
+    n_passes: int
+    bytes_read: int
 
 
 def fit(
@@ -78,6 +94,8 @@ def fit(
     *,
     max_iter: int,
     tol: float,
+    rtol: float,
+    max_passes: int | None,
     algorithm: str,
     random_state: np.random.RandomState,
     keep_labels: bool,
@@ -89,7 +107,7 @@ def fit(
     run : function (Pass) -> Partial
     n_clusters : int
     seeding : Seeding
-    max_iter, tol, algorithm : see `lloyd`
+    max_iter, tol, rtol, max_passes, algorithm : see `lloyd`
     random_state : RandomState
     keep_labels : bool
         Return the labels; they are gathered in this process.
@@ -97,14 +115,23 @@ def fit(
     init = seeding.init
     from_sample = isinstance(init, str) and init != "k-means||"
     surveyed = survey(run, n_clusters, new_seed(random_state), seeding=from_sample)
+    seeding = _decided(seeding, surveyed)
     seeded_from = distinct_rows(surveyed, n_clusters) if from_sample else surveyed
     starts = [
         initial_centers(run, seeded_from, n_clusters, seeding, random_state)
-        for _ in range(seeding.n_init)
+        for _ in range(1 if seeding.init_is("refined") else seeding.n_starts)
     ]
     with new_fit() as name:
         converged = lloyd(
-            run, surveyed, starts, name, max_iter=max_iter, tol=tol, algorithm=algorithm
+            run,
+            surveyed,
+            starts,
+            name,
+            max_iter=max_iter,
+            tol=tol,
+            rtol=rtol,
+            max_passes=max_passes,
+            algorithm=algorithm,
         )
         results = converged.results
         costs = measure(
@@ -129,8 +156,25 @@ def fit(
             stacklevel=3,
         )
     return Fitted(
-        chosen.centers, inertias[best], chosen.n_iter, chosen.reason, chosen.history, labels
+        chosen.centers,
+        inertias[best],
+        chosen.n_iter,
+        chosen.reason,
+        chosen.history,
+        labels,
+        run.n_passes,
+        run.bytes_read,
     )
+
+
+def _decided(seeding: Seeding, surveyed: Surveyed) -> Seeding:
+    """Choose what is "auto": by the data alone, not by where they are."""
+    init, n_init = seeding.init, seeding.n_init
+    if seeding.init_is("auto"):
+        init = "k-means++" if len(surveyed.sample) == surveyed.n_rows else "refined"
+    if n_init is None:
+        n_init = N_RACERS if isinstance(init, str) and init == "refined" else 1
+    return replace(seeding, init=init, n_init=n_init)
 
 
 def initial_centers(
@@ -146,6 +190,8 @@ def initial_centers(
         init = init(n_clusters, random_state)
     if isinstance(init, np.ndarray):
         return init
+    if init == "refined":
+        return refined_centers(surveyed, n_clusters, seeding.n_starts, random_state)
     if init == "k-means||":
         return kmeans_parallel(
             run,

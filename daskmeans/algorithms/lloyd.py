@@ -110,6 +110,8 @@ def lloyd(
     *,
     max_iter: int,
     tol: float,
+    rtol: float = 0.0,
+    max_passes: int | None = None,
     algorithm: str = "auto",
 ) -> Converged:
     """Iterate from each set of initial centers until it stops moving; all share every pass.
@@ -125,6 +127,11 @@ def lloyd(
     tol : float
         A run stops once the sum of the squared center shifts is at most `tol` times the mean
         variance of the features.
+    rtol : float
+        A run stops once an iteration lowers the inertia by less than this share of it.
+    max_passes : int, optional
+        No iteration is begun if fewer than two passes would be left of so many, counted from the
+        runner's first one: its own, and one for the assignment to the final centers.
     algorithm : {"auto", "lloyd", "elkan"}
         Whether bounds may leave out distances: not for "lloyd". The answer is the same.
 
@@ -138,7 +145,12 @@ def lloyd(
     quantisation = surveyed.quantisation
     limit: float | None = None
     for iteration in range(1, max_iter + 1):
+        if max_passes is not None and run.n_passes > max_passes - 2:
+            for restart in running:
+                restart.result.reason = "max_passes"
+            break
         started = time.perf_counter()
+        n_passes, bytes_read = run.n_passes, run.bytes_read
         assignments = tuple(restart.assignment(surveyed, run.source.dtype) for restart in running)
         # The tolerance is in units of the variance of the rows without their weights.
         unweighted_sums = limit is None and surveyed.weighted
@@ -155,7 +167,9 @@ def lloyd(
         for i, (restart, assignment) in enumerate(zip(running, assignments, strict=True)):
             result, centers = restart.result, assignment.centers
             sums = restart.assigned_sums(found.sums[i])
-            n_relocated = _relocate_empty(run, surveyed, centers, sums)
+            n_relocated = 0
+            if max_passes is None or run.n_passes < max_passes - 1:
+                n_relocated = _relocate_empty(run, surveyed, centers, sums)
             new_centers, inertia = _means(surveyed, sums)
             shift = float(((new_centers - centers.centers) ** 2).sum())
             n_distances = surveyed.n_rows * len(new_centers)
@@ -167,6 +181,8 @@ def lloyd(
                     n_relocated,
                     found.n_changed[i] if assignment.state or iteration == 1 else None,
                     found.n_distances[i] / n_distances,
+                    run.n_passes - n_passes,
+                    run.bytes_read - bytes_read,
                 )
             )
             restart.move(new_centers)
@@ -174,6 +190,8 @@ def lloyd(
                 result.reason = "center shift zero"
             elif shift <= limit:
                 result.reason = "tolerance"
+            elif not n_relocated and _gain(surveyed, sums, centers, new_centers, inertia) < rtol:
+                result.reason = "relative tolerance"
         best = min(running, key=lambda each: each.result.history[-1].inertia).result.history[-1]
         running = [restart for restart in running if restart.result.reason == "max_iter"]
         tell(IterationEnded(iteration, best.inertia, best.center_shift, len(running)))
@@ -208,6 +226,20 @@ def _means(surveyed: Surveyed, sums: Array) -> tuple[Array, float]:
         means[~full] = means[np.argmax(sums[:, -1])]
     exponent = surveyed.quantisation.weight_exponent
     return surveyed.shift + means, math.ldexp(max(inertia, 0.0), int(exponent))
+
+
+def _gain(
+    surveyed: Surveyed, sums: Array, centers: CenterSet, means: Array, inertia: float
+) -> float:
+    """Return by which share of it moving centers to the means of their rows lowered the inertia.
+
+    The rows of a cluster are farther from any point than from their mean by the point's distance
+    to the mean, all squared.
+    """
+    _, weights, _ = _dequantised(surveyed, sums)
+    moved = float(weights @ ((means - centers.centers) ** 2).sum(axis=1))
+    moved = math.ldexp(moved, int(surveyed.quantisation.weight_exponent))
+    return moved / (inertia + moved) if moved else 0.0
 
 
 def _mean_variance(surveyed: Surveyed, sums: Array) -> float:

@@ -40,6 +40,10 @@ class IterationRecord:
     distances_computed : float
         Distances between a row and a center that were computed, as a share of all. Unlike the
         answer it depends on how rows are split into blocks.
+    n_passes : int
+        Passes over the rows: 1, and another one where clusters were empty.
+    bytes_read : int
+        Bytes of rows, by their size in memory, that were read for it: 0 for rows in memory.
     """
 
     inertia: float
@@ -48,6 +52,8 @@ class IterationRecord:
     n_relocated: int
     n_changed: int | None
     distances_computed: float
+    n_passes: int
+    bytes_read: int
 
 
 @dataclass
@@ -59,7 +65,8 @@ class LloydResult:
     centers : ndarray of shape (k, d), float64
     n_iter : int
     reason : str
-        Why it stopped: "center shift zero", "tolerance" or "max_iter".
+        Why it stopped: "center shift zero", "tolerance", "relative tolerance", "max_iter" or
+        "max_passes".
     history : list of IterationRecord
     """
 

@@ -14,7 +14,7 @@ from daskmeans.blocks.block import Block, make_block, not_finite
 from daskmeans.blocks.inputs import row_source
 from daskmeans.blocks.source import RowRange
 from daskmeans.kernels.distances import distances_to_centers
-from daskmeans.passes.graph import local_scheduler, thread_count
+from daskmeans.passes.schedulers import local_scheduler, thread_count
 from daskmeans.typing import Array
 
 RowFunction: TypeAlias = Callable[[Block, CenterSet, Array], None]

@@ -21,8 +21,10 @@ from daskmeans.blocks.inputs import row_source, with_weights
 from daskmeans.blocks.row_state import new_fit
 from daskmeans.kernels.random_draws import exponential_keys
 from daskmeans.partials import ClusterSums, KeyedRows
-from daskmeans.passes.graph import blas_on_one_thread, run_here
+from daskmeans.passes.events import unobserved
 from daskmeans.passes.plan import Pass
+from daskmeans.passes.runner import run_here
+from daskmeans.passes.schedulers import blas_on_one_thread
 from daskmeans.typing import Array
 
 # Restarts among the candidates of k-means|| cost no pass over the rows.
@@ -89,6 +91,17 @@ def kmeans_plusplus_rows(
     On all rows if the sample holds them all, else on the sample with its weights. Arthur and
     Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007.
     """
+    with blas_on_one_thread():
+        return greedy_rows(surveyed, n_clusters, random_state, n_local_trials)
+
+
+def greedy_rows(
+    surveyed: Surveyed,
+    n_clusters: int,
+    random_state: np.random.RandomState,
+    n_local_trials: int | None = None,
+) -> Array:
+    """Do as `kmeans_plusplus_rows`, where BLAS is on one thread already."""
     # Shifted as scikit-learn's KMeans does it: distances between rows far from the origin would
     # lose their digits in float32.
     rows = surveyed.sample.astype(
@@ -96,14 +109,13 @@ def kmeans_plusplus_rows(
     )
     rows = rows - surveyed.shift.astype(rows.dtype)
     weights = surveyed.sample_weights
-    with blas_on_one_thread():
-        _, chosen = kmeans_plusplus(
-            rows,
-            n_clusters,
-            sample_weight=None if weights is None else weights.astype(rows.dtype),
-            random_state=random_state,
-            n_local_trials=n_local_trials,
-        )
+    _, chosen = kmeans_plusplus(
+        rows,
+        n_clusters,
+        sample_weight=None if weights is None else weights.astype(rows.dtype),
+        random_state=random_state,
+        n_local_trials=n_local_trials,
+    )
     return np.asarray(chosen)
 
 
@@ -229,11 +241,11 @@ def _reduced(
         candidates, weights = candidates[kept], weights[kept]
     local = with_weights(row_source(candidates), weights)
     run = run_here(local)
-    surveyed = survey(run, n_clusters, new_seed(random_state))
-    starts = [
-        surveyed.sample[kmeans_plusplus_rows(surveyed, n_clusters, random_state)]
-        for _ in range(_REDUCTION_STARTS)
-    ]
-    with new_fit() as name:
+    with unobserved(), new_fit() as name:
+        surveyed = survey(run, n_clusters, new_seed(random_state))
+        starts = [
+            surveyed.sample[kmeans_plusplus_rows(surveyed, n_clusters, random_state)]
+            for _ in range(_REDUCTION_STARTS)
+        ]
         results = lloyd(run, surveyed, starts, name, max_iter=100, tol=1e-4).results
     return min(results, key=lambda result: result.history[-1].inertia).centers

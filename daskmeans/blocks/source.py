@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from dask.typing import Key as TaskKey
 
 from daskmeans.typing import Rows
+
+
+class Readable(Protocol):
+    """A part that a task reads by itself, and that travels to it."""
+
+    @property
+    def resident(self) -> bool:
+        """Whether it is an array in memory already."""
+
+    def read(self) -> Any:
+        """Return the array."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +31,10 @@ class RowRange:
     array: Any
     start: int
     stop: int
+
+    @property
+    def resident(self) -> bool:
+        return isinstance(self.array, np.ndarray)
 
     def read(self) -> Rows:
         return np.asarray(self.array[self.start : self.stop])
@@ -38,7 +53,7 @@ class Key:
     key: TaskKey
 
 
-Part = RowRange | Key
+Part = Readable | Key
 
 
 @dataclass(frozen=True)
@@ -86,6 +101,11 @@ class RowSource:
     @property
     def n_rows(self) -> int:
         return sum(self.known_sizes)
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of all rows in memory, in the dtype that they are stored in."""
+        return self.n_rows * self.n_features * self.dtype.itemsize
 
     @property
     def starts(self) -> tuple[int, ...] | None:

@@ -69,6 +69,9 @@ def save_model(model: KMeans, path: str | os.PathLike[str], *, overwrite: bool =
         "feature_names_in": None if names is None else [str(name) for name in names],
         "n_iter": model.n_iter_,
         "inertia": model.inertia_,
+        "stop_reason": model.stop_reason_,
+        "n_passes": model.n_passes_,
+        "bytes_read": model.bytes_read_,
         "history": [asdict(record) for record in model.history_],
         "centers_sha256": hashlib.sha256(centers.getvalue()).hexdigest(),
     }
@@ -144,5 +147,8 @@ def _restored(description: dict[str, Any], content: bytes) -> KMeans:
         model.feature_names_in_ = np.asarray(names, dtype=object)
     model.n_iter_ = int(description["n_iter"])
     model.inertia_ = float(description["inertia"])
+    model.stop_reason_ = str(description["stop_reason"])
+    model.n_passes_ = int(description["n_passes"])
+    model.bytes_read_ = int(description["bytes_read"])
     model.history_ = [IterationRecord(**record) for record in description["history"]]
     return model

@@ -22,7 +22,7 @@ def k_means(
     n_clusters: int,
     *,
     sample_weight: ArrayLike | None = None,
-    init: str | ArrayLike | Callable[..., ArrayLike] = "k-means++",
+    init: str | ArrayLike | Callable[..., ArrayLike] = "auto",
     n_init: str | int = "auto",
     max_iter: int = 300,
     verbose: int = 0,

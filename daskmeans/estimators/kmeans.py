@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import dask.array as da
 import numpy as np
@@ -44,10 +44,13 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     ----------
     n_clusters : int, default=8
         Number of clusters.
-    init : {"k-means++", "k-means||", "random"}, array-like of shape (n_clusters, n_features) or \
-            callable, default="k-means++"
+    init : {"auto", "refined", "k-means++", "k-means||", "random"}, array-like of shape \
+            (n_clusters, n_features) or callable, default="auto"
         Initial centers:
 
+        - "auto": "k-means++" if all rows can be seeded from, else "refined".
+        - "refined": restarts of greedy k-means++ race on a random sample of the rows in memory, and
+          the best converges there. Full passes start from close to where they would end.
         - "k-means++": scikit-learn's greedy k-means++, on all rows if they are few (at most 10,000,
           or 1,000 a cluster, within 256 MB), else on a random sample of so many.
         - "k-means||": candidates drawn in `init_rounds` passes over all rows, reduced to centers by
@@ -58,11 +61,24 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     n_init : "auto" or int, default="auto"
         Number of restarts with different seeds; the one with the lowest inertia is kept. All
         restarts share each pass over the rows. "auto" is 10 for "random" and functions, else 1.
+        For "refined" it is the number of restarts that race on the sample, by "auto" 8, of which
+        one makes full passes.
     max_iter : int, default=300
         Largest number of iterations.
     tol : float, default=1e-4
         Iterations stop once the sum of squared center shifts is at most `tol` times the mean of the
         features' variances.
+    rtol : float, default=0
+        Iterations also stop once one of them lowers the inertia by less than this share of it.
+        Where each pass reads a store, 1e-3 ends most fits after one or two.
+    max_passes : int, default=None
+        Largest number of passes over the rows, at least 2: the first one, which checks and samples
+        them, those of the iterations, and the last one, which measures `inertia_`. "k-means||"
+        makes its rounds in any case.
+    persist : {"auto", True, False}, default="auto"
+        Keep rows of a store or dask collection in memory during the fit: in this process, or on the
+        workers of a cluster. "auto" does if they fit in half of the memory that is free there, and
+        logs what it chose under the name "daskmeans". Otherwise each pass reads them.
     verbose : int, default=0
         Print a line after each iteration.
     random_state : int, RandomState instance or None, default=None
@@ -92,7 +108,15 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Number of iterations run.
     history_ : list of IterationRecord
         For each iteration the inertia, center shift, seconds, relocated clusters, changed labels,
-        and the share of the distances that was computed.
+        the share of the distances that was computed, passes and bytes read.
+    stop_reason_ : str
+        Why the iterations ended: "center shift zero", "tolerance", "relative tolerance", "max_iter"
+        or "max_passes".
+    n_passes_ : int
+        Passes over the rows that the fit made.
+    bytes_read_ : int
+        Bytes of rows, by their size in memory, that it read: those of a store or computed by dask,
+        without those that were found in memory or kept there.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Only for a DataFrame whose column names are text.
@@ -126,10 +150,17 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_clusters": [Interval(Integral, 1, None, closed="left")],
-        "init": [StrOptions({"k-means++", "k-means||", "random"}), callable, "array-like"],
+        "init": [
+            StrOptions({"auto", "refined", "k-means++", "k-means||", "random"}),
+            callable,
+            "array-like",
+        ],
         "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
+        "rtol": [Interval(Real, 0, 1, closed="left")],
+        "max_passes": [Interval(Integral, 2, None, closed="left"), None],
+        "persist": [StrOptions({"auto"}), bool],
         "verbose": ["verbose"],
         "random_state": ["random_state"],
         "algorithm": [StrOptions({"auto", "lloyd", "elkan"})],
@@ -142,15 +173,21 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     inertia_: float
     n_iter_: int
     history_: list[IterationRecord]
+    stop_reason_: str
+    n_passes_: int
+    bytes_read_: int
 
     def __init__(
         self,
         n_clusters: int = 8,
         *,
-        init: str | ArrayLike | Callable[..., ArrayLike] = "k-means++",
+        init: str | ArrayLike | Callable[..., ArrayLike] = "auto",
         n_init: str | int = "auto",
         max_iter: int = 300,
         tol: float = 1e-4,
+        rtol: float = 0.0,
+        max_passes: int | None = None,
+        persist: bool | Literal["auto"] = "auto",
         verbose: int = 0,
         random_state: int | np.random.RandomState | None = None,
         algorithm: str = "auto",
@@ -162,6 +199,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         self.n_init = n_init
         self.max_iter = max_iter
         self.tol = tol
+        self.rtol = rtol
+        self.max_passes = max_passes
+        self.persist = persist
         self.verbose = verbose
         self.random_state = random_state
         self.algorithm = algorithm
@@ -192,7 +232,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             For rows that k-means cannot take: NaN, infinity, text, complex numbers, wrong shapes,
             fewer rows than clusters; for weights that are negative or not one a row.
         """
-        run = open_rows(self, X, sample_weight, reset=True)
+        run = open_rows(self, X, sample_weight, reset=True, persist=self.persist)
         seeding = self._seeding(X)
         with observing(self._print_iteration):
             fitted = fit(
@@ -201,6 +241,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                 seeding,
                 max_iter=self.max_iter,
                 tol=self.tol,
+                rtol=self.rtol,
+                max_passes=self.max_passes,
                 algorithm=self.algorithm,
                 random_state=check_random_state(self.random_state),
                 keep_labels=not is_lazy(X),
@@ -211,6 +253,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         self.inertia_ = fitted.inertia
         self.n_iter_ = fitted.n_iter
         self.history_ = fitted.history
+        self.stop_reason_ = fitted.reason
+        self.n_passes_ = fitted.n_passes
+        self.bytes_read_ = fitted.bytes_read
         self.labels_ = fitted.labels
         if self.labels_ is None:
             # Sizes that were unknown have been counted meanwhile.
@@ -232,9 +277,10 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                     stacklevel=4,
                 )
             n_init = 1
-        if n_init == "auto":
-            n_init = 10 if callable(init) or (isinstance(init, str) and init == "random") else 1
-        return Seeding(init, int(n_init), self.oversampling_factor, self.init_rounds)
+        n_starts = None if n_init == "auto" else int(n_init)
+        if n_starts is None and (callable(init) or (isinstance(init, str) and init == "random")):
+            n_starts = 10
+        return Seeding(init, n_starts, self.oversampling_factor, self.init_rounds)
 
     def _from_callable(
         self, function: Callable[..., ArrayLike], X: ArrayLike

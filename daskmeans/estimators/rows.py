@@ -18,7 +18,9 @@ from daskmeans.blocks.inputs import (
     with_weights,
 )
 from daskmeans.errors import RowsError
-from daskmeans.passes.graph import Runner, thread_count
+from daskmeans.passes.persist import Persist
+from daskmeans.passes.runner import Runner
+from daskmeans.passes.schedulers import thread_count
 from daskmeans.typing import Array
 
 
@@ -75,7 +77,12 @@ def _check_columns(estimator: BaseEstimator, columns: list[str], *, reset: bool)
 
 
 def open_rows(
-    estimator: BaseEstimator, X: ArrayLike, sample_weight: ArrayLike | None, *, reset: bool
+    estimator: BaseEstimator,
+    X: ArrayLike,
+    sample_weight: ArrayLike | None,
+    *,
+    reset: bool,
+    persist: Persist = False,
 ) -> Runner:
     """Return a runner of passes over checked rows and aligned weights.
 
@@ -92,7 +99,7 @@ def open_rows(
         if source.sizes is None:
             source = source.with_sizes(block_sizes(Runner(source)))
         source = with_weights(source, sample_weight)
-    return Runner(source)
+    return Runner(source, persist=persist)
 
 
 def check_initial_centers(init: ArrayLike, n_clusters: int, n_features: int) -> Array:

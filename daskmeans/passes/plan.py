@@ -6,9 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic
 
+import numpy as np
+
 from daskmeans.blocks.block import Block, make_block
-from daskmeans.blocks.source import RowRange
+from daskmeans.blocks.chains import Chain
+from daskmeans.blocks.source import Readable, RowRange
 from daskmeans.partials import PartialT
+from daskmeans.typing import Rows
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Pass(Generic[PartialT]):
 
 @dataclass(frozen=True)
 class BlockTask(Generic[PartialT]):
-    """The one task of a block: read, check, compute."""
+    """The task of a single block: read, check, compute."""
 
     chunk: Callable[[Block, Any], PartialT]
     parameters: Any
@@ -41,11 +45,37 @@ class BlockTask(Generic[PartialT]):
     n_rows: int | None
 
     def __call__(self, start: int | None, weights: Any, *parts: Any) -> PartialT:
-        read = [part.read() if isinstance(part, RowRange) else part for part in parts]
-        if isinstance(weights, RowRange):
-            weights = weights.read()
-        block = make_block(self.number, start, read, weights, self.n_features, self.n_rows)
+        read = [_taken(part) for part in parts]
+        block = make_block(self.number, start, read, _taken(weights), self.n_features, self.n_rows)
         return self.chunk(block, self.parameters)
+
+
+def _taken(part: Any) -> Any:
+    """Return what another task made, or read it."""
+    return part.read() if isinstance(part, (RowRange, Chain)) else part
+
+
+@dataclass(frozen=True)
+class BlockReading:
+    """What a task has to know to read and check a block by itself."""
+
+    number: int
+    start: int
+    n_rows: int
+    n_features: int
+    weights: Readable | None
+    parts: tuple[Readable, ...]
+
+    def __call__(self) -> Block:
+        weights = None if self.weights is None else self.weights.read()
+        parts = [part.read() for part in self.parts]
+        return make_block(self.number, self.start, parts, weights, self.n_features, self.n_rows)
+
+
+def join_parts(*parts: Any) -> Rows:
+    """The task that reads the rows of a block and only keeps them."""
+    arrays = [np.asarray(_taken(part)) for part in parts]
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=1)
 
 
 def rows_until(start: int, rows: Any) -> int:

@@ -12,7 +12,7 @@ import daskmeans.algorithms.restarts
 from daskmeans import KMeans
 from daskmeans.blocks import row_state
 from daskmeans.passes.events import IterationEnded, observing
-from daskmeans.passes.graph import Runner
+from daskmeans.passes.runner import Runner
 from tests import strategies
 from tests.estimators.test_one_answer import answer, assert_equal_to_the_bit
 from tests.estimators.test_parity import few_points_allowed
@@ -105,7 +105,7 @@ def test_every_scheduler(clusters, scheduler):
 
 def test_rows_that_a_cluster_reads_anew_are_not_remembered(clusters, run_under):
     with run_under("cluster"):
-        model = fit(da.from_array(clusters, chunks=(700, 24)))
+        model = fit(da.from_array(clusters, chunks=(700, 24)), persist=False)
     assert model.history_[-1].n_changed is None
     assert_equal_to_the_bit(answer(model), answer(fit(clusters, "lloyd")))
 

@@ -12,7 +12,7 @@ import daskmeans.algorithms.survey as module
 from daskmeans.algorithms.survey import survey
 from daskmeans.blocks.inputs import row_source, with_weights
 from daskmeans.kernels.lloyd import sums_width
-from daskmeans.passes.graph import Runner
+from daskmeans.passes.runner import Runner
 from tests import strategies
 
 

@@ -30,7 +30,7 @@ def fit(rows):
     """Fit rows of any kind from the same initial centers."""
 
     def fit(X, **options):
-        return KMeans(7, init=rows[:7], max_iter=5).fit(X, **options)
+        return KMeans(7, init=rows[:7], max_iter=5, persist=False).fit(X, **options)
 
     return fit
 

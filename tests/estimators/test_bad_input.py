@@ -343,7 +343,7 @@ class TestRowsThatChange:
             run_under(name),
             pytest.raises(ValueError, match="the data changed while they were being clustered"),
         ):
-            KMeans(3, init=values[:3]).fit(rows)
+            KMeans(3, init=values[:3], persist=False).fit(rows)
 
     def test_number_of_rows(self):
         """A filter inside of map_blocks leaves the declared chunks too large."""

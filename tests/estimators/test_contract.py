@@ -106,7 +106,7 @@ class TestPasses:
     def test_fit_reads_each_block_once_a_pass(self, counted, blobs):
         rows, lazy = counted
         with counted_passes() as passes:
-            model = KMeans(7, init=blobs[:7]).fit(lazy)
+            model = KMeans(7, init=blobs[:7], persist=False).fit(lazy)
         assert passes == {"kmeans-survey": 1, "kmeans-assign": model.n_iter_, "kmeans-cost": 1}
         assert passes.iterations == model.n_iter_
         assert passes.n_blocks == {7}
@@ -126,14 +126,18 @@ class TestPasses:
 
     def test_a_round_of_parallel_seeding_is_a_pass(self, counted):
         rows, lazy = counted
-        model = KMeans(7, init="k-means||", init_rounds=3, max_iter=2, random_state=0)
+        model = KMeans(
+            7, init="k-means||", init_rounds=3, max_iter=2, persist=False, random_state=0
+        )
         model.fit(lazy)
         # A survey, three rounds, one pass that weighs the candidates, two iterations, the cost.
         assert len(rows.reads) == 7 * (1 + 3 + 1 + 2 + 1)
 
     def test_restarts_share_every_pass(self, counted):
         rows, lazy = counted
-        model = KMeans(7, init="random", n_init=5, max_iter=4, tol=0, random_state=0).fit(lazy)
+        model = KMeans(
+            7, init="random", n_init=5, max_iter=4, tol=0, persist=False, random_state=0
+        ).fit(lazy)
         assert model.n_iter_ <= 4
         assert len(rows.reads) <= 7 * (1 + 4 + 1)
 
@@ -149,7 +153,7 @@ class TestPasses:
         rows, lazy = counted
         unknown = lazy.map_blocks(np.array, chunks=((np.nan,) * 7, (5,)), dtype=lazy.dtype)
         with counted_passes() as passes:
-            model = KMeans(7, init=blobs[:7]).fit(unknown)
+            model = KMeans(7, init=blobs[:7], persist=False).fit(unknown)
         assert passes == {"kmeans-survey": 1, "kmeans-assign": model.n_iter_, "kmeans-cost": 1}
         assert len(rows.reads) == 7 * passes.total()
 

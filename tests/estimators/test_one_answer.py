@@ -16,7 +16,7 @@ from daskmeans import KMeans, kmeans_parallel, kmeans_plusplus
 from tests import strategies
 from tests.conftest import SCHEDULERS
 
-INITS = ("k-means++", "k-means||", "random", "array")
+INITS = ("refined", "k-means++", "k-means||", "random", "array")
 LOCAL = tuple(name for name in SCHEDULERS if name not in ("processes", "cluster"))
 
 

@@ -20,8 +20,8 @@ import daskmeans
 from daskmeans import KMeans
 from daskmeans.blocks.inputs import row_source, with_weights
 from daskmeans.passes.events import IterationEnded, PassEnded, PassStarted, observing
-from daskmeans.passes.graph import Runner
 from daskmeans.passes.plan import Pass, merge_tree
+from daskmeans.passes.runner import Runner
 from tests.counting import CountedRows
 
 
@@ -61,26 +61,40 @@ def test_merge_tree_is_low():
     assert len(merge_tree(1000)) == 4
 
 
-@pytest.mark.parametrize("n_blocks", [1, 7, 8, 9, 100])
-@pytest.mark.parametrize("weighted", [False, True])
-def test_tasks_are_blocks_and_merge_tree(n_blocks, weighted):
-    """One task a block that reads, checks and computes, for a store that dask reads lazily."""
-    rows = da.from_array(
-        CountedRows(np.ones((5 * n_blocks, 3))), chunks=(5, 3), name=False, inline_array=True
-    )
-    source = row_source(rows)
-    if weighted:
-        source = with_weights(source, np.ones(5 * n_blocks))
-    runner = Runner(source)
-    graph, key = runner.graph(DESCRIBE)
-    # What the source itself holds is not run where it was fused into a block's task.
+def needed_tasks(graph, key):
+    """What a scheduler runs for a key."""
     needed, waiting = set(), [key]
     while waiting:
         name = waiting.pop()
         if name not in needed:
             needed.add(name)
             waiting.extend(graph[name].dependencies)
-    assert len(needed) == n_blocks + sum(map(len, merge_tree(n_blocks)))
+    return needed
+
+
+def lazily_read(n_blocks):
+    return da.from_array(
+        CountedRows(np.ones((5 * n_blocks, 3))), chunks=(5, 3), name=False, inline_array=True
+    )
+
+
+@pytest.mark.parametrize(("n_blocks", "n_walks"), [(1, 1), (7, 7), (24, 24), (100, 24), (999, 24)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_tasks_are_in_proportion_to_the_threads(run_under, n_blocks, n_walks, weighted):
+    """Eight for each of three threads, each of which reads, checks and computes several blocks."""
+    source = row_source(lazily_read(n_blocks))
+    if weighted:
+        source = with_weights(source, np.ones(5 * n_blocks))
+    with run_under("threads-3"):
+        graph, key = Runner(source).graph(DESCRIBE)
+    assert len(needed_tasks(graph, key)) == n_walks + sum(map(len, merge_tree(n_walks)))
+
+
+def test_work_that_blocks_share_is_given_a_task_a_block():
+    rows = lazily_read(20)
+    graph, key = Runner(row_source(rows.rechunk((10, 3)))).graph(DESCRIBE)
+    names = [name[0].partition("-")[0] for name in needed_tasks(graph, key)]
+    assert names.count("describe") == 10
 
 
 def test_names_tell_what_runs():

@@ -1,0 +1,223 @@
+"""Run passes over a row source: in threads of this process, or as graphs of a dask scheduler."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from contextlib import nullcontext
+from itertools import count
+
+import dask
+import psutil
+
+from daskmeans.blocks.block import Block
+from daskmeans.blocks.chains import held_elsewhere, unchained
+from daskmeans.blocks.source import Key, Part, Readable, RowSource
+from daskmeans.partials import PartialT
+from daskmeans.passes.events import PassEnded, PassStarted, tell
+from daskmeans.passes.graph import Graph, TaskKey, graph_of_blocks, graph_of_walks
+from daskmeans.passes.persist import Persist, decide, gathered_here, placed_on_cluster
+from daskmeans.passes.plan import BlockReading, Pass
+from daskmeans.passes.schedulers import (
+    Scheduler,
+    blas_on_one_thread,
+    cluster_memory,
+    current_scheduler,
+    distributed_client,
+    is_local,
+    needs_no_graph,
+    thread_pool,
+    threads_of,
+    with_process_pool,
+)
+from daskmeans.passes.walk import ReadBlock, walk_in_threads
+
+# Row state gets one part in this many of the memory.
+_STATE_SHARE = 8
+# Tasks of a pass for each thread: the last one to end then holds up the rest for a part of an
+# eighth of the pass.
+_WALKS_A_THREAD = 8
+
+
+class Runner:
+    """Runs passes over one row source.
+
+    Parameters
+    ----------
+    source : RowSource
+    scheduler : function, optional
+        A dask `get` function; default the current scheduler's.
+    persist : {"auto", True, False}, default=False
+        Keep rows that are lazy or in a store in memory once they were read. "auto" does if they
+        fit in half of what is free.
+
+    Attributes
+    ----------
+    source : RowSource
+        The rows, placed where the scheduler's workers reach them without copying them each pass.
+    n_passes : int
+        Passes run so far.
+    """
+
+    def __init__(
+        self, source: RowSource, scheduler: Scheduler | None = None, *, persist: Persist = False
+    ) -> None:
+        self._scheduler = with_process_pool(scheduler or current_scheduler())
+        self._client = distributed_client(self._scheduler)
+        self._here = needs_no_graph(self._scheduler)
+        self.source = source
+        self.n_passes = 0
+        self._n_reads = 0
+        self._persist = persist
+        # Whether rows are in memory; and blocks that are kept as soon as they are read.
+        self._resident = False
+        self._kept: dict[int, Block] | None = None
+        self._readings: list[BlockReading] | None = None
+        self._token = uuid.uuid4().hex
+        self._numbers = count()
+        if self._client is not None and source.in_memory:
+            # Once, in its blocks, instead of with every pass.
+            self.source = placed_on_cluster(self._client, source)
+        self._place()
+
+    def _place(self) -> None:
+        """Decide what stays in memory between passes, once the number of rows is known."""
+        if self.source.sizes is None:
+            return
+        apart = unchained(self.source)
+        if self._client is not None:
+            self._resident = held_elsewhere(self.source)
+        else:
+            self._resident = apart is not None and _all_resident(apart)
+        if not self._resident and decide(self.source, self._persist, self._scheduler, self._client):
+            if self._client is None and self._here and apart is not None:
+                self._kept = {}
+            else:
+                self._n_reads += 1
+                if self._client is not None:
+                    self.source = placed_on_cluster(self._client, self.source)
+                else:
+                    self.source = gathered_here(self.source, self._scheduler)
+                apart = unchained(self.source)
+                self._resident = True
+        self._readings = None if apart is None else _readings(apart)
+
+    def learn_sizes(self, sizes: tuple[int, ...]) -> None:
+        """Take over the rows of each block, counted in a pass."""
+        self.source = self.source.with_sizes(sizes)
+        self._place()
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of rows, by their size in memory, that were read or computed so far.
+
+        0 for rows that were in memory, and until the number of rows is known.
+        """
+        return 0 if self.source.sizes is None else self._n_reads * self.source.n_bytes
+
+    @property
+    def row_state_bytes(self) -> int:
+        """Bytes that may be kept of all rows between passes, where the tasks will find them.
+
+        A part of the memory of this process for its threads, and of the workers that hold the
+        blocks for a cluster. 0 for rows that are read anew in each pass: there may be any number
+        of them, and reading is what takes the time.
+        """
+        if self._client is not None:
+            total = cluster_memory(self._client, free=False) if self._resident else 0
+            return total // _STATE_SHARE
+        if is_local(self._scheduler) and (self._resident or self._kept is not None):
+            return int(psutil.virtual_memory().available) // _STATE_SHARE
+        return 0
+
+    def __call__(self, step: Pass[PartialT]) -> PartialT:
+        """Run a pass and return the merged partial of all blocks."""
+        n_blocks = self.source.n_blocks
+        tell(PassStarted(step.name, n_blocks))
+        started = time.perf_counter()
+        self.n_passes += 1
+        in_memory = self._resident or (self._kept is not None and len(self._kept) == n_blocks)
+        self._n_reads += not in_memory
+        result: PartialT
+        # The tasks of a user's graph may use BLAS; kernels do not.
+        quiet = self._client is not None or (self._here and in_memory)
+        with nullcontext() if quiet else blas_on_one_thread():
+            if self._here and self._readings is not None:
+                result = self._walk_here(step, self._readings, in_memory)
+            else:
+                graph, key = self.graph(step)
+                result = self._scheduler(graph, key)
+        tell(PassEnded(step.name, n_blocks, time.perf_counter() - started))
+        return result
+
+    def _walk_here(
+        self, step: Pass[PartialT], readings: list[BlockReading], in_memory: bool
+    ) -> PartialT:
+        n_threads = threads_of(self._scheduler)
+        kept = self._kept
+        todo: list[ReadBlock] = list(readings)
+        if kept is not None:
+            todo = [_Keeping(reading, kept) for reading in readings]
+        return walk_in_threads(
+            step,
+            todo,
+            n_threads=n_threads,
+            read_ahead=not in_memory and self._scheduler is not dask.get,
+            # Reading may run anything, another fit too, for which these threads would not be free.
+            pool=thread_pool(n_threads) if in_memory and n_threads > 1 else None,
+        )
+
+    def graph(self, step: Pass[PartialT]) -> tuple[Graph, TaskKey]:
+        """Return the tasks of a pass, and the key of its result."""
+        token = f"{self._token}-{next(self._numbers)}"
+        if self._readings is None:
+            return graph_of_blocks(step, self.source, token)
+        n_walks = self.source.n_blocks
+        if not self._resident:
+            n_walks = _WALKS_A_THREAD * threads_of(self._scheduler)
+        return graph_of_walks(step, self._readings, n_walks, token)
+
+
+class _Keeping:
+    """Reads a block once and keeps it."""
+
+    def __init__(self, reading: BlockReading, kept: dict[int, Block]) -> None:
+        self._reading = reading
+        self._kept = kept
+
+    def __call__(self) -> Block:
+        number = self._reading.number
+        if number not in self._kept:
+            self._kept[number] = self._reading()
+        return self._kept[number]
+
+
+def run_here(source: RowSource) -> Runner:
+    """Return a runner that works in this thread: for few rows, whatever the current scheduler."""
+    return Runner(source, dask.get)
+
+
+def _readable(part: Part) -> Readable:
+    assert not isinstance(part, Key)
+    return part
+
+
+def _all_resident(apart: RowSource) -> bool:
+    return all(_readable(part).resident for parts in apart.parts for part in parts)
+
+
+def _readings(apart: RowSource) -> list[BlockReading]:
+    """Return how each block of a source without a graph is read."""
+    return [
+        BlockReading(
+            number,
+            start,
+            size,
+            apart.n_features,
+            None if apart.weights is None else _readable(apart.weights[number]),
+            tuple(_readable(part) for part in parts),
+        )
+        for number, (start, size, parts) in enumerate(
+            zip(apart.starts or (), apart.known_sizes, apart.parts, strict=True)
+        )
+    ]
