@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from daskmeans.algorithms.assignment import measure, measure_centers
 from daskmeans.algorithms.lloyd import lloyd
-from daskmeans.algorithms.refine import N_RACERS, refined_centers
+from daskmeans.algorithms.refine import racers, refined_centers
 from daskmeans.algorithms.restarts import IterationRecord, LloydResult
 from daskmeans.algorithms.seeding import (
     distinct_rows,
@@ -26,6 +26,9 @@ from daskmeans.blocks.row_state import new_fit
 from daskmeans.typing import Array, Labels
 
 Init: TypeAlias = str | Array | Callable[[int, np.random.RandomState], Array]
+
+# Below, iterations over a sample are not much less work than iterations over all rows.
+_LEAST_ROWS_A_SAMPLED_ROW = 4
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ def fit(
     init = seeding.init
     from_sample = isinstance(init, str) and init != "k-means||"
     surveyed = survey(run, n_clusters, new_seed(random_state), seeding=from_sample)
-    seeding = _decided(seeding, surveyed)
+    seeding = _decided(seeding, surveyed, n_clusters)
     seeded_from = distinct_rows(surveyed, n_clusters) if from_sample else surveyed
     starts = [
         initial_centers(run, seeded_from, n_clusters, seeding, random_state)
@@ -167,13 +170,14 @@ def fit(
     )
 
 
-def _decided(seeding: Seeding, surveyed: Surveyed) -> Seeding:
+def _decided(seeding: Seeding, surveyed: Surveyed, n_clusters: int) -> Seeding:
     """Choose what is "auto": by the data alone, not by where they are."""
     init, n_init = seeding.init, seeding.n_init
     if seeding.init_is("auto"):
-        init = "k-means++" if len(surveyed.sample) == surveyed.n_rows else "refined"
+        sampled = surveyed.n_rows > _LEAST_ROWS_A_SAMPLED_ROW * len(surveyed.sample)
+        init = "refined" if sampled else "k-means++"
     if n_init is None:
-        n_init = N_RACERS if isinstance(init, str) and init == "refined" else 1
+        n_init = racers(n_clusters) if isinstance(init, str) and init == "refined" else 1
     return replace(seeding, init=init, n_init=n_init)
 
 

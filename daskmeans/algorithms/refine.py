@@ -8,25 +8,43 @@ for k-means clustering", ICML 1998; the race is successive halving, Jamieson and
 
 from __future__ import annotations
 
-import dask
+from dataclasses import replace
+
 import numpy as np
 
 from daskmeans.algorithms.lloyd import lloyd
 from daskmeans.algorithms.restarts import LloydResult
 from daskmeans.algorithms.seeding import greedy_rows, new_seed
-from daskmeans.algorithms.survey import Run, Surveyed, survey
+from daskmeans.algorithms.survey import Surveyed, survey
 from daskmeans.blocks.inputs import row_source, with_weights
 from daskmeans.blocks.row_state import new_fit
 from daskmeans.passes.events import unobserved
 from daskmeans.passes.runner import Runner
-from daskmeans.passes.schedulers import blas_on_one_thread, local_scheduler, thread_count
+from daskmeans.passes.schedulers import (
+    blas_on_one_thread,
+    local_scheduler,
+    thread_count,
+    thread_pool,
+)
 from daskmeans.typing import Array
 
-# Restarts that race if the user names no number. Twice as many gained less than they cost.
-N_RACERS = 8
-# Iterations before the slower half of the race is dropped; twice as many for each half after it.
-_FIRST_LAP = 2
+# Each restart seeds from a part of the sample of its own: the race then goes over more of it.
+_SEEDED_FROM_A_CLUSTER, _SEEDED_FROM_AT_LEAST = 100, 2_000
+# Iterations of a lap of the race, after which the slower half is dropped and the rows doubled.
+_LAP = 10
+# Restarts of which a lap takes all rows of the sample.
+_STARTS_OF_ALL_ROWS = 4
+# Rows a cluster without which a lap would tell chance from nothing.
+_LEAST_ROWS_A_CLUSTER = 50
 _SAMPLE_TOL, _SAMPLE_MAX_ITER = 1e-4, 300
+
+
+def racers(n_clusters: int) -> int:
+    """Return how many restarts race if the user names no number.
+
+    The more clusters, the less one start differs from another, and the more each costs.
+    """
+    return max(4, min(16, 1600 // n_clusters))
 
 
 def refined_centers(
@@ -43,19 +61,16 @@ def refined_centers(
     random_state : RandomState
     """
     starts = _starts(surveyed, n_clusters, n_starts, random_state)
-    source = row_source(surveyed.sample, n_threads=thread_count())
-    if surveyed.sample_weights is not None:
-        source = with_weights(source, surveyed.sample_weights)
-    run = Runner(source, local_scheduler())
+    seed = new_seed(random_state)
+    most = len(surveyed.sample) // (_LEAST_ROWS_A_CLUSTER * n_clusters)
     with unobserved():
-        sample = survey(run, n_clusters, new_seed(random_state), seeding=False)
-        iterations = _FIRST_LAP
         while len(starts) > 1:
-            results = _iterated(run, sample, starts, iterations)
+            # Laps are the same work each: half of the restarts on twice the rows.
+            every = max(1, min(most, len(starts) // _STARTS_OF_ALL_ROWS))
+            results = _iterated(surveyed, every, seed, starts, _LAP)
             results.sort(key=lambda result: result.history[-1].inertia)
             starts = [result.centers for result in results[: (len(results) + 1) // 2]]
-            iterations *= 2
-        return _iterated(run, sample, starts, _SAMPLE_MAX_ITER)[0].centers
+        return _iterated(surveyed, 1, seed, starts, _SAMPLE_MAX_ITER)[0].centers
 
 
 def _starts(
@@ -64,15 +79,35 @@ def _starts(
     """Seed every restart by greedy k-means++ with random numbers of its own, some at a time."""
     seeds = random_state.randint(0, 2**32, size=n_starts, dtype=np.uint64)
 
+    m, weights = len(surveyed.sample), surveyed.sample_weights
+    n_seeded_from = max(_SEEDED_FROM_A_CLUSTER * n_clusters, _SEEDED_FROM_AT_LEAST)
+
     def start(seed: int) -> Array:
-        chosen = greedy_rows(surveyed, n_clusters, np.random.RandomState(seed))
-        return np.asarray(surveyed.sample[chosen], dtype=np.float64)
+        drawing = np.random.RandomState(seed)
+        part = surveyed
+        if n_seeded_from < m:
+            drawn = np.sort(drawing.choice(m, n_seeded_from, replace=False))
+            part = replace(
+                surveyed,
+                sample=surveyed.sample[drawn].astype(np.float64),
+                sample_weights=None if weights is None else weights[drawn],
+            )
+        chosen = greedy_rows(part, n_clusters, drawing)
+        return np.asarray(part.sample[chosen], dtype=np.float64)
 
-    tasks = [dask.delayed(start, pure=False)(int(seed)) for seed in seeds]
     with blas_on_one_thread():
-        return list(dask.compute(*tasks, scheduler=local_scheduler()))
+        return list(thread_pool(thread_count()).map(start, map(int, seeds)))
 
 
-def _iterated(run: Run, sample: Surveyed, starts: list[Array], max_iter: int) -> list[LloydResult]:
+def _iterated(
+    surveyed: Surveyed, every: int, seed: int, starts: list[Array], max_iter: int
+) -> list[LloydResult]:
+    """Iterate from some starts over every so many-th row of the sample."""
+    rows = surveyed.sample[::every]
+    source = row_source(np.ascontiguousarray(rows), n_threads=thread_count())
+    if surveyed.sample_weights is not None:
+        source = with_weights(source, surveyed.sample_weights[::every])
+    run = Runner(source, local_scheduler(), own_threads=True)
+    part = survey(run, len(starts[0]), seed, seeding=False)
     with new_fit() as name:
-        return lloyd(run, sample, starts, name, max_iter=max_iter, tol=_SAMPLE_TOL).results
+        return lloyd(run, part, starts, name, max_iter=max_iter, tol=_SAMPLE_TOL).results

@@ -48,7 +48,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             (n_clusters, n_features) or callable, default="auto"
         Initial centers:
 
-        - "auto": "k-means++" if all rows can be seeded from, else "refined".
+        - "auto": "refined" for more than four times the rows of a sample (1,000 a cluster, at
+          least 10,000, within 256 MB), else "k-means++".
         - "refined": restarts of greedy k-means++ race on a random sample of the rows in memory, and
           the best converges there. Full passes start from close to where they would end.
         - "k-means++": scikit-learn's greedy k-means++, on all rows if they are few (at most 10,000,
@@ -61,8 +62,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     n_init : "auto" or int, default="auto"
         Number of restarts with different seeds; the one with the lowest inertia is kept. All
         restarts share each pass over the rows. "auto" is 10 for "random" and functions, else 1.
-        For "refined" it is the number of restarts that race on the sample, by "auto" 8, of which
-        one makes full passes.
+        For "refined" it is the number of restarts that race on the sample, by "auto" 16, and
+        less for more than 100 clusters. One of them makes full passes.
     max_iter : int, default=300
         Largest number of iterations.
     tol : float, default=1e-4

@@ -50,6 +50,8 @@ class Runner:
     persist : {"auto", True, False}, default=False
         Keep rows that are lazy or in a store in memory once they were read. "auto" does if they
         fit in half of what is free.
+    own_threads : bool
+        Stay away from a pool and from callbacks that dask is configured with.
 
     Attributes
     ----------
@@ -60,11 +62,16 @@ class Runner:
     """
 
     def __init__(
-        self, source: RowSource, scheduler: Scheduler | None = None, *, persist: Persist = False
+        self,
+        source: RowSource,
+        scheduler: Scheduler | None = None,
+        *,
+        persist: Persist = False,
+        own_threads: bool = False,
     ) -> None:
         self._scheduler = with_process_pool(scheduler or current_scheduler())
         self._client = distributed_client(self._scheduler)
-        self._here = needs_no_graph(self._scheduler)
+        self._here = own_threads or needs_no_graph(self._scheduler)
         self.source = source
         self.n_passes = 0
         self._n_reads = 0
@@ -194,7 +201,7 @@ class _Keeping:
 
 def run_here(source: RowSource) -> Runner:
     """Return a runner that works in this thread: for few rows, whatever the current scheduler."""
-    return Runner(source, dask.get)
+    return Runner(source, dask.get, own_threads=True)
 
 
 def _readable(part: Part) -> Readable:
