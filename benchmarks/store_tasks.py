@@ -202,7 +202,7 @@ def minibatch_loop(setting: Setting) -> Timed:
 def our_predict(setting: Setting) -> Timed:
     """Labels of all rows into a new Zarr store."""
     from daskmeans import KMeans
-    from daskmeans.edges.zarr_io import write_zarr
+    from daskmeans.edges.zarr_output import write_zarr
 
     rows = setting.open()
     model = KMeans(setting.n_clusters, init=setting.first_rows(), max_iter=1).fit(rows[:100_000])

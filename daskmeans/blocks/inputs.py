@@ -14,7 +14,7 @@ from dask.task_spec import TaskRef
 
 from daskmeans.blocks.block import check_dtype
 from daskmeans.blocks.source import Key, RowRange, RowSource
-from daskmeans.blocks.stores import HDF5Dataset, MemoryMap, read_unit
+from daskmeans.blocks.stores import HDF5Dataset, MemoryMap, ZarrRows, read_unit
 from daskmeans.errors import RowsError
 from daskmeans.typing import Array
 
@@ -95,6 +95,8 @@ def as_stored(rows: ArrayLike) -> ArrayLike:
             "X is a Zarr group, not an array. It holds the arrays: "
             f"{', '.join(sorted(rows.array_keys()))}."
         )
+    if _package(rows) == "zarr":
+        return ZarrRows(rows)
     return rows
 
 

@@ -18,7 +18,8 @@ from daskmeans.edges.demo import run_demo, summary
 from daskmeans.edges.outputs import check_apart, check_output
 from daskmeans.edges.persistence import MODEL, is_model, load_model, save_model
 from daskmeans.edges.progress import progress_bar
-from daskmeans.edges.zarr_io import ZARR_ARRAY, open_zarr_rows, write_zarr
+from daskmeans.edges.zarr_io import open_zarr_rows
+from daskmeans.edges.zarr_output import ZARR_ARRAY, write_zarr
 from daskmeans.errors import DaskMeansError
 from daskmeans.estimators.kmeans import KMeans
 

@@ -14,7 +14,8 @@ from daskmeans.datasets import sample_image_pixels, sample_images
 from daskmeans.edges.outputs import OutputKind, check_output, written_beside
 from daskmeans.edges.persistence import MODEL, save_model
 from daskmeans.edges.progress import progress_bar
-from daskmeans.edges.zarr_io import ZARR_ARRAY, open_zarr_rows, write_zarr
+from daskmeans.edges.zarr_io import open_zarr_rows
+from daskmeans.edges.zarr_output import ZARR_ARRAY, write_zarr
 from daskmeans.errors import missing_extra
 from daskmeans.estimators.kmeans import KMeans
 

@@ -105,14 +105,27 @@ def written_beside(
     partial = target.parent / f".{target.name}.{uuid.uuid4().hex}.partial"
     try:
         yield partial
-        if target.exists():
-            # It may have come while this one was written.
-            _check_replaceable(path, target, kind, overwrite=overwrite)
-            _replace(target, partial)
-        else:
-            partial.rename(target)
+        move_into_place(partial, path, kind, overwrite=overwrite)
     finally:
         _remove(partial)
+
+
+def move_into_place(
+    partial: Path, path: str | os.PathLike[str], kind: OutputKind, *, overwrite: bool
+) -> None:
+    """Move an output that is whole to `path`, in the same folder.
+
+    Raises
+    ------
+    OutputExistsError
+        See `check_output`: something may have come to `path` while the output was written.
+    """
+    target = Path(path).resolve()
+    if target.exists():
+        _check_replaceable(path, target, kind, overwrite=overwrite)
+        _replace(target, partial)
+    else:
+        partial.rename(target)
 
 
 def _replace(target: Path, partial: Path) -> None:
