@@ -1,8 +1,34 @@
 """k-means on dask arrays and Zarr stores of any size, with scikit-learn's interface and answers."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from daskmeans.estimators.functions import k_means, kmeans_parallel, kmeans_plusplus
 from daskmeans.estimators.kmeans import KMeans
 
-__all__ = ["KMeans", "__version__", "k_means", "kmeans_parallel", "kmeans_plusplus"]
+if TYPE_CHECKING:
+    from daskmeans.edges.zarr_output import write_zarr
+
+__all__ = [
+    "KMeans",
+    "__version__",
+    "k_means",
+    "kmeans_parallel",
+    "kmeans_plusplus",
+    "write_zarr",
+]
 
 __version__ = "0.1.0.dev0"
+
+# Not before they are asked for: zarr is a tenth of a second that a fit of an array does without.
+_EDGES = {"write_zarr": "daskmeans.edges.zarr_output"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EDGES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_EDGES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -26,6 +26,9 @@ _BLOCK_BYTES = 1 << 20
 _BLOCKS_A_THREAD = 4
 # Stores without chunks (memory maps, contiguous HDF5) are read this many bytes at a time.
 _READ_BYTES = 64 << 20
+# Many small chunks are read some at a time, which takes half as long as one by one.
+_LEAST_READ_BYTES = 4 << 20
+_LEAST_BLOCKS = 64
 
 
 def _package(value: Any) -> str:
@@ -130,6 +133,16 @@ def _rows_in(n_bytes: int, array: Any) -> int:
     return max(1, n_bytes // max(1, array.shape[1] * np.dtype(array.dtype).itemsize))
 
 
+def _rows_to_read(array: Any) -> int:
+    """Return how many rows of a store a block has: of a chunk, or of several that are small."""
+    unit = read_unit(array)
+    if unit is None:
+        return _rows_in(_READ_BYTES, array)
+    n_chunks = -(-array.shape[0] // unit)
+    together = min(_rows_in(_LEAST_READ_BYTES, array) // unit, n_chunks // _LEAST_BLOCKS)
+    return unit * max(1, together)
+
+
 def _ranges(array: Any, n_rows: int, unit: int) -> tuple[tuple[int, ...], tuple[RowRange, ...]]:
     edges = [*range(0, n_rows, unit), n_rows] if n_rows else [0, 0]
     parts = tuple(RowRange(array, a, b) for a, b in pairwise(edges))
@@ -194,7 +207,7 @@ def row_source(
         n_blocks = min(n_rows * row_bytes // _BLOCK_BYTES, _BLOCKS_A_THREAD * n_threads)
         unit = -(-n_rows // max(1, n_blocks))
     else:
-        unit = read_unit(array) or _rows_in(_READ_BYTES, array)
+        unit = _rows_to_read(array)
     sizes, parts = _ranges(array, n_rows, max(1, unit))
     return RowSource(
         n_features,

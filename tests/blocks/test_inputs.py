@@ -348,3 +348,13 @@ class TestWeights:
             da.from_array(rows, chunks=(40, 2)), sample_weight=da.from_array(weights, chunks=17)
         )
         assert (model.cluster_centers_ == expected.cluster_centers_).all()
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "chunk_rows", "block_rows"),
+    [(6_000, 1_000, 1_000), (1_000_000, 1_000, 15_000), (8_000_000, 1_000, 65_000)],
+)
+def test_small_chunks_of_a_store_are_read_together(n_rows, chunk_rows, block_rows):
+    """Up to four megabytes, but not so many that few blocks are left."""
+    stored = zarr.create_array({}, shape=(n_rows, 16), chunks=(chunk_rows, 16), dtype="f4")
+    assert row_source(stored).sizes[0] == block_rows
