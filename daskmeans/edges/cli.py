@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 import dask
@@ -25,6 +25,7 @@ from daskmeans.estimators.kmeans import KMeans
 
 _SCHEDULERS = ("threads", "processes", "sync")
 _CONNECT_SECONDS = 10
+_PERSIST: dict[str, bool | Literal["auto"]] = {"auto": "auto", "yes": True, "no": False}
 
 _overwrite = click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 _scheduler = click.option(
@@ -131,13 +132,29 @@ def demo(folder: Path | None, n_clusters: int, overwrite: bool) -> None:
 @click.option("--model", type=click.Path(path_type=Path), help="Folder to save the model in.")
 @click.option(
     "--init",
-    type=click.Choice(["k-means++", "k-means||", "random"]),
-    default="k-means++",
+    type=click.Choice(["auto", "refined", "k-means++", "k-means||", "random"]),
+    default="auto",
     show_default=True,
+    help="auto: refined, that is by clustering a sample, for many rows, else k-means++.",
 )
 @click.option("--n-init", type=click.IntRange(1), help="Restarts; all share each pass.")
 @click.option("--max-iter", type=click.IntRange(1), default=300, show_default=True)
 @click.option("--tol", type=click.FloatRange(0), default=1e-4, show_default=True)
+@click.option(
+    "--rtol",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.0,
+    show_default=True,
+    help="Stop once an iteration lowers the inertia by less than this share.",
+)
+@click.option("--max-passes", type=click.IntRange(2), help="Most reads of all rows.")
+@click.option(
+    "--persist",
+    type=click.Choice(list(_PERSIST)),
+    default="auto",
+    show_default=True,
+    help="Keep rows in memory: auto does if they fit in half of what is free.",
+)
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
 @_scheduler
 @_overwrite
@@ -151,6 +168,9 @@ def fit(
     n_init: int | None,
     max_iter: int,
     tol: float,
+    rtol: float,
+    max_passes: int | None,
+    persist: str,
     seed: int,
     scheduler: str,
     overwrite: bool,
@@ -172,6 +192,9 @@ def fit(
         n_init=n_init or "auto",
         max_iter=max_iter,
         tol=tol,
+        rtol=rtol,
+        max_passes=max_passes,
+        persist=_PERSIST[persist],
         random_state=seed,
     )
     with _running_on(scheduler):
@@ -184,7 +207,7 @@ def fit(
             write_zarr(estimator.labels_, labels, overwrite=overwrite)
     click.echo(
         f"{rows.shape[0]:,} rows, {n_clusters} clusters: {estimator.n_iter_} iterations, "
-        f"inertia {estimator.inertia_:.10g}"
+        f"{estimator.n_passes_} passes, inertia {estimator.inertia_:.10g}"
     )
 
 

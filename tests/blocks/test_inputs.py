@@ -14,6 +14,7 @@ import zarr
 from zarr.storage import LocalStore
 
 from daskmeans import KMeans
+from daskmeans.blocks.inputs import row_source
 from tests.counting import CountingStore, counted_passes
 
 
