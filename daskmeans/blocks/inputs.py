@@ -13,8 +13,9 @@ import numpy as np
 from dask.task_spec import TaskRef
 
 from daskmeans.blocks.block import check_dtype
+from daskmeans.blocks.hdf5 import HDF5Dataset
 from daskmeans.blocks.source import Key, RowRange, RowSource
-from daskmeans.blocks.stores import HDF5Dataset, MemoryMap, read_unit
+from daskmeans.blocks.stores import MemoryMap, read_unit, slabs
 from daskmeans.errors import RowsError
 from daskmeans.typing import Array
 
@@ -24,8 +25,6 @@ ArrayLike: TypeAlias = Any
 # bytes that the last block of a pass does not keep one thread alone for long.
 _BLOCK_BYTES = 1 << 20
 _BLOCKS_A_THREAD = 4
-# Stores without chunks (memory maps, contiguous HDF5) are read this many bytes at a time.
-_READ_BYTES = 64 << 20
 
 
 def _package(value: Any) -> str:
@@ -36,7 +35,8 @@ def is_lazy(rows: ArrayLike) -> bool:
     """Tell whether rows stay where they are: a dask collection or a store, not memory."""
     if _package(rows) == "xarray":
         return is_lazy(as_stored(rows))
-    return dask.is_dask_collection(rows) or _package(rows) in ("zarr", "h5py")
+    stored = isinstance(rows, HDF5Dataset) or _package(rows) in ("zarr", "h5py")
+    return stored or dask.is_dask_collection(rows)
 
 
 def _check_2d(rows: Any) -> None:
@@ -103,7 +103,7 @@ def as_dask_array(rows: ArrayLike) -> da.Array:
 
     Parameters
     ----------
-    rows : dask array or DataFrame, zarr.Array, h5py.Dataset, xarray.DataArray
+    rows : dask array or DataFrame, zarr.Array, h5py.Dataset, HDF5Dataset, xarray.DataArray
         Rows for which `is_lazy` holds.
 
     Raises
@@ -116,16 +116,9 @@ def as_dask_array(rows: ArrayLike) -> da.Array:
         array = _frame_array(array)
     elif not dask.is_dask_collection(array):
         _check_2d(array)
-        unit = read_unit(array) or _rows_in(_READ_BYTES, array)
-        array = da.from_array(
-            array, chunks=(unit, -1), lock=False, inline_array=True, asarray=False
-        )
+        array = slabs(array)
     _check_2d(array)
     return array.rechunk({1: -1}) if array.numblocks[1] > 1 else array
-
-
-def _rows_in(n_bytes: int, array: Any) -> int:
-    return max(1, n_bytes // max(1, array.shape[1] * np.dtype(array.dtype).itemsize))
 
 
 def _ranges(array: Any, n_rows: int, unit: int) -> tuple[tuple[int, ...], tuple[RowRange, ...]]:
@@ -166,7 +159,8 @@ def row_source(
 
     Parameters
     ----------
-    rows : ndarray, memory map, dask array or DataFrame, zarr.Array, h5py.Dataset, xarray.DataArray
+    rows : ndarray, memory map, dask array or DataFrame, zarr.Array, h5py.Dataset, HDF5Dataset, \
+            xarray.DataArray
     n_threads : int
         Blocks of an in-memory array are chosen to keep this many threads busy.
     feature_names : sequence of str, optional
@@ -192,7 +186,7 @@ def row_source(
         n_blocks = min(n_rows * row_bytes // _BLOCK_BYTES, _BLOCKS_A_THREAD * n_threads)
         unit = -(-n_rows // max(1, n_blocks))
     else:
-        unit = read_unit(array) or _rows_in(_READ_BYTES, array)
+        unit = read_unit(array)
     sizes, parts = _ranges(array, n_rows, max(1, unit))
     return RowSource(
         n_features,
