@@ -7,6 +7,7 @@ from daskmeans.estimators.functions import k_means, kmeans_parallel, kmeans_plus
 from daskmeans.estimators.kmeans import KMeans
 
 if TYPE_CHECKING:
+    from daskmeans.edges.sources import open_rows
     from daskmeans.edges.zarr_output import write_zarr
 
 __all__ = [
@@ -15,13 +16,17 @@ __all__ = [
     "k_means",
     "kmeans_parallel",
     "kmeans_plusplus",
+    "open_rows",
     "write_zarr",
 ]
 
 __version__ = "0.1.0.dev0"
 
 # Not before they are asked for: zarr is a tenth of a second that a fit of an array does without.
-_EDGES = {"write_zarr": "daskmeans.edges.zarr_output"}
+_EDGES = {
+    "open_rows": "daskmeans.edges.sources",
+    "write_zarr": "daskmeans.edges.zarr_output",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -13,8 +13,9 @@ import numpy as np
 from dask.task_spec import TaskRef
 
 from daskmeans.blocks.block import check_dtype
+from daskmeans.blocks.hdf5 import HDF5Dataset
 from daskmeans.blocks.source import Key, RowRange, RowSource
-from daskmeans.blocks.stores import HDF5Dataset, MemoryMap, ZarrRows, read_unit
+from daskmeans.blocks.stores import MemoryMap, ZarrRows, read_unit, slabs
 from daskmeans.errors import RowsError
 from daskmeans.typing import Array
 
@@ -24,8 +25,6 @@ ArrayLike: TypeAlias = Any
 # bytes that the last block of a pass does not keep one thread alone for long.
 _BLOCK_BYTES = 1 << 20
 _BLOCKS_A_THREAD = 4
-# Stores without chunks (memory maps, contiguous HDF5) are read this many bytes at a time.
-_READ_BYTES = 64 << 20
 # Many small chunks are read some at a time, which takes half as long as one by one.
 _LEAST_READ_BYTES = 4 << 20
 _LEAST_BLOCKS = 64
@@ -39,7 +38,8 @@ def is_lazy(rows: ArrayLike) -> bool:
     """Tell whether rows stay where they are: a dask collection or a store, not memory."""
     if _package(rows) == "xarray":
         return is_lazy(as_stored(rows))
-    return dask.is_dask_collection(rows) or _package(rows) in ("zarr", "h5py")
+    stored = isinstance(rows, HDF5Dataset) or _package(rows) in ("zarr", "h5py")
+    return stored or dask.is_dask_collection(rows)
 
 
 def _check_2d(rows: Any) -> None:
@@ -108,7 +108,7 @@ def as_dask_array(rows: ArrayLike) -> da.Array:
 
     Parameters
     ----------
-    rows : dask array or DataFrame, zarr.Array, h5py.Dataset, xarray.DataArray
+    rows : dask array or DataFrame, zarr.Array, h5py.Dataset, HDF5Dataset, xarray.DataArray
         Rows for which `is_lazy` holds.
 
     Raises
@@ -121,26 +121,18 @@ def as_dask_array(rows: ArrayLike) -> da.Array:
         array = _frame_array(array)
     elif not dask.is_dask_collection(array):
         _check_2d(array)
-        unit = read_unit(array) or _rows_in(_READ_BYTES, array)
-        array = da.from_array(
-            array, chunks=(unit, -1), lock=False, inline_array=True, asarray=False
-        )
+        array = slabs(array)
     _check_2d(array)
     return array.rechunk({1: -1}) if array.numblocks[1] > 1 else array
 
 
-def _rows_in(n_bytes: int, array: Any) -> int:
-    return max(1, n_bytes // max(1, array.shape[1] * np.dtype(array.dtype).itemsize))
-
-
 def _rows_to_read(array: Any) -> int:
     """Return how many rows of a store a block has: of a chunk, or of several that are small."""
+    n_rows, n_features = array.shape
     unit = read_unit(array)
-    if unit is None:
-        return _rows_in(_READ_BYTES, array)
-    n_chunks = -(-array.shape[0] // unit)
-    together = min(_rows_in(_LEAST_READ_BYTES, array) // unit, n_chunks // _LEAST_BLOCKS)
-    return unit * max(1, together)
+    unit_bytes = unit * n_features * np.dtype(array.dtype).itemsize
+    n_units = -(-n_rows // unit)
+    return unit * max(1, min(_LEAST_READ_BYTES // unit_bytes, n_units // _LEAST_BLOCKS))
 
 
 def _ranges(array: Any, n_rows: int, unit: int) -> tuple[tuple[int, ...], tuple[RowRange, ...]]:
@@ -181,7 +173,8 @@ def row_source(
 
     Parameters
     ----------
-    rows : ndarray, memory map, dask array or DataFrame, zarr.Array, h5py.Dataset, xarray.DataArray
+    rows : ndarray, memory map, dask array or DataFrame, zarr.Array, h5py.Dataset, HDF5Dataset, \
+            xarray.DataArray
     n_threads : int
         Blocks of an in-memory array are chosen to keep this many threads busy.
     feature_names : sequence of str, optional

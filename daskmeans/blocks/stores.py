@@ -1,17 +1,21 @@
-"""Arrays in files: how each travels to the task that reads it, and in what units it is read."""
+"""Zarr arrays and memory maps as tasks read them, and the units in which they are read."""
 
 from __future__ import annotations
 
+import math
 import mmap
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import dask.array as da
 import numpy as np
 
-from daskmeans.errors import DaskMeansError, RowsError, missing_extra
+from daskmeans.errors import DaskMeansError, RowsError
 from daskmeans.typing import Array
+
+_READ_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -99,60 +103,6 @@ def _equal_to(fill_value: Any) -> Callable[[Array], Array]:
 
 
 @dataclass(frozen=True)
-class HDF5Dataset:
-    """A dataset by path and name: an open h5py object cannot travel, so each read opens the file.
-
-    Attributes
-    ----------
-    path, name : str
-        The file, and the dataset inside it.
-    shape : tuple of int
-    dtype : numpy dtype
-    chunks : tuple of int, or None
-        Storage chunks; None if the dataset is contiguous.
-    """
-
-    path: str
-    name: str
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    chunks: tuple[int, ...] | None
-
-    @classmethod
-    def of(cls, dataset: Any) -> HDF5Dataset:
-        """Describe an open `h5py.Dataset`.
-
-        Raises
-        ------
-        ValueError
-            If the file cannot be opened a second time for reading.
-        """
-        made = cls(
-            dataset.file.filename, dataset.name, dataset.shape, dataset.dtype, dataset.chunks
-        )
-        try:
-            made[0:0]
-        except OSError as error:
-            raise RowsError(
-                f"X is the dataset {made.name} of {made.path}, which cannot be opened for reading "
-                f"({error}). Close the file, or open it with mode='r', before clustering it."
-            ) from error
-        return made
-
-    @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
-    def __getitem__(self, index: Any) -> Array:
-        try:
-            import h5py
-        except ImportError as error:
-            raise missing_extra("h5py", "hdf5", "Reading an HDF5 dataset") from error
-        with h5py.File(self.path, "r") as file:
-            return np.asarray(file[self.name][index])
-
-
-@dataclass(frozen=True)
 class MemoryMap:
     """A NumPy memory map by its file: tasks in other processes map it too instead of copying."""
 
@@ -183,10 +133,26 @@ class MemoryMap:
         return np.asarray(self._mapped[index])
 
 
-def read_unit(array: Any) -> int | None:
-    """Return how many rows of a stored array are read together, None where any number will do.
+def read_unit(array: Any, axis: int = 0) -> int:
+    """Return how much of a stored array is read together along an axis.
 
     A shard of a sharded Zarr array, else a chunk: reading less decompresses the same bytes again.
+    Of what is stored without chunks (memory maps, contiguous HDF5), about 64 MB.
     """
-    unit = getattr(array, "shards", None) or getattr(array, "chunks", None)
-    return int(unit[0]) if unit else None
+    storage = getattr(array, "shards", None) or getattr(array, "chunks", None)
+    return int(storage[axis]) if storage else unchunked_unit(array, axis)
+
+
+def unchunked_unit(array: Any, axis: int = 0) -> int:
+    """Return how much of an array without storage chunks to read together along an axis."""
+    others = math.prod(size for number, size in enumerate(array.shape) if number != axis)
+    return max(1, _READ_BYTES // max(1, others * np.dtype(array.dtype).itemsize))
+
+
+def slabs(array: Any, axis: int = 0) -> da.Array:
+    """Return a stored array as a dask array whose blocks are cut along one axis alone.
+
+    Each block reads whole storage chunks, and no two blocks read the same one.
+    """
+    chunks = tuple(read_unit(array, axis) if number == axis else -1 for number in range(array.ndim))
+    return da.from_array(array, chunks=chunks, lock=False, inline_array=True, asarray=False)

@@ -12,16 +12,20 @@ from typing import Any, Literal
 
 import click
 import dask
+import dask.array as da
+import numpy as np
 
 from daskmeans import __version__
+from daskmeans.blocks.inputs import ArrayLike, row_source
 from daskmeans.edges.demo import run_demo, summary
 from daskmeans.edges.outputs import check_apart, check_output
 from daskmeans.edges.persistence import MODEL, is_model, load_model, save_model
 from daskmeans.edges.progress import progress_bar
-from daskmeans.edges.zarr_io import open_zarr_rows
+from daskmeans.edges.row_options import opened_rows, row_options
 from daskmeans.edges.zarr_output import ZARR_ARRAY, write_zarr
 from daskmeans.errors import DaskMeansError
 from daskmeans.estimators.kmeans import KMeans
+from daskmeans.typing import Array
 
 _SCHEDULERS = ("threads", "processes", "sync")
 _CONNECT_SECONDS = 10
@@ -35,6 +39,14 @@ _scheduler = click.option(
     metavar="NAME|ADDRESS",
     help="threads, processes, sync, or the address tcp://... or tls://... of a dask scheduler.",
 )
+
+
+def _writable(labels: Array | da.Array) -> da.Array:
+    """Return labels as a dask array of known chunks."""
+    if isinstance(labels, np.ndarray):  # of a memory map
+        return da.from_array(labels)
+    # Of a table, whose rows nobody has counted; counting them labels them, once more.
+    return labels.compute_chunk_sizes() if np.isnan(labels.shape[0]) else labels
 
 
 def _one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
@@ -107,7 +119,7 @@ def _running_on(scheduler: str) -> Iterator[None]:
 @click.option("--debug", is_flag=True, help="Show where an error comes from.")
 @click.version_option(__version__, prog_name="daskmeans")
 def main(debug: bool) -> None:
-    """k-means on Zarr stores of any size."""
+    """k-means on Zarr stores, HDF5 files and tables of any size."""
 
 
 @main.command()
@@ -156,6 +168,7 @@ def demo(folder: Path | None, n_clusters: int, overwrite: bool) -> None:
     help="Keep rows in memory: auto does if they fit in half of what is free.",
 )
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+@row_options
 @_scheduler
 @_overwrite
 @_one_line_errors
@@ -174,14 +187,15 @@ def fit(
     seed: int,
     scheduler: str,
     overwrite: bool,
+    **selection: str | None,
 ) -> None:
-    """Fit k-means to the rows of the Zarr array STORE.
+    """Fit k-means to the rows of STORE: Zarr, HDF5, .npy, Parquet, CSV or NetCDF.
 
     Example: daskmeans fit rows.zarr -k 50 --labels labels.zarr --model model
     """
     if labels is None and model is None:
         raise click.UsageError("Nothing to keep: give --labels, --model or both.")
-    rows = open_zarr_rows(store)
+    rows = opened_rows(store, **selection)
     outputs = {path: kind for path, kind in ((labels, ZARR_ARRAY), (model, MODEL)) if path}
     check_apart([path for path in (labels, model) if path], [store])
     for path, kind in outputs.items():
@@ -204,10 +218,10 @@ def fit(
         if model is not None:
             save_model(estimator, model, overwrite=overwrite)
         if labels is not None:
-            write_zarr(estimator.labels_, labels, overwrite=overwrite)
+            write_zarr(_writable(estimator.labels_), labels, overwrite=overwrite)
     click.echo(
-        f"{rows.shape[0]:,} rows, {n_clusters} clusters: {estimator.n_iter_} iterations, "
-        f"{estimator.n_passes_} passes, inertia {estimator.inertia_:.10g}"
+        f"{estimator.labels_.shape[0]:,} rows, {n_clusters} clusters: {estimator.n_iter_} "
+        f"iterations, {estimator.n_passes_} passes, inertia {estimator.inertia_:.10g}"
     )
 
 
@@ -215,32 +229,44 @@ def fit(
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("store")
 @click.argument("output", type=click.Path(path_type=Path))
+@row_options
 @_scheduler
 @_overwrite
 @_one_line_errors
-def predict(model: Path, store: str, output: Path, scheduler: str, overwrite: bool) -> None:
-    """Label the rows of the Zarr array STORE by a saved MODEL, into the Zarr array OUTPUT.
+def predict(
+    model: Path,
+    store: str,
+    output: Path,
+    scheduler: str,
+    overwrite: bool,
+    **selection: str | None,
+) -> None:
+    """Label the rows of STORE, opened as by `fit`, by a saved MODEL, into the Zarr array OUTPUT.
 
     Example: daskmeans predict model new.zarr new-labels.zarr
     """
     estimator = load_model(model)
-    rows = open_zarr_rows(store)
+    rows = opened_rows(store, **selection)
     check_apart([output], [model, store])
     check_output(output, ZARR_ARRAY, overwrite=overwrite)
     with _running_on(scheduler):
-        write_zarr(estimator.predict(rows), output, overwrite=overwrite)
-    click.echo(f"{rows.shape[0]:,} labels in {output}")
+        labels = _writable(estimator.predict(rows))
+        write_zarr(labels, output, overwrite=overwrite)
+    click.echo(f"{labels.shape[0]:,} labels in {output}")
 
 
 @main.command()
 @click.argument("path")
+@row_options
 @_one_line_errors
-def info(path: str) -> None:
-    """Describe a Zarr array or a saved model.
+def info(path: str, **selection: str | None) -> None:
+    """Describe rows, opened as by `fit`, or a saved model.
 
     Example: daskmeans info model
     """
-    described = _describe_model(path) if is_model(path) else _describe_rows(path)
+    described = (
+        _describe_model(path) if is_model(path) else _describe_rows(opened_rows(path, **selection))
+    )
     for name, value in described.items():
         click.echo(f"{name:<12} {value}")
 
@@ -258,18 +284,25 @@ def _describe_model(path: str) -> dict[str, Any]:
     }
 
 
-def _describe_rows(path: str) -> dict[str, Any]:
-    rows = open_zarr_rows(path)
-    n_bytes = rows.nbytes
-    return {
-        "rows": f"{rows.shape[0]:,}",
-        "features": rows.shape[1],
-        "dtype": rows.dtype,
-        "chunks": rows.chunks,
-        "shards": rows.shards or "none",
-        "in memory": f"{n_bytes / 1e6:,.1f} MB",
-        "zarr format": rows.metadata.zarr_format,
+def _describe_rows(rows: ArrayLike) -> dict[str, Any]:
+    source = row_source(rows)
+    described: dict[str, Any] = {
+        "rows": f"{source.n_rows:,}" if source.sizes is not None else "not counted yet",
+        "features": source.n_features,
+        "dtype": source.dtype,
+        "blocks": f"{source.n_blocks:,}",
     }
+    if source.sizes is not None:
+        n_bytes = source.n_rows * source.n_features * source.dtype.itemsize
+        described["in memory"] = f"{n_bytes / 1e6:,.1f} MB"
+    if source.feature_names is not None:
+        described["columns"] = ", ".join(source.feature_names)
+    for name in ("chunks", "shards"):
+        if getattr(rows, name, None):
+            described[name] = getattr(rows, name)
+    if hasattr(rows, "metadata"):
+        described["zarr format"] = rows.metadata.zarr_format
+    return described
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from daskmeans.datasets import sample_image_pixels, sample_images
 from daskmeans.edges.outputs import OutputKind, check_output, written_beside
 from daskmeans.edges.persistence import MODEL, save_model
 from daskmeans.edges.progress import progress_bar
-from daskmeans.edges.zarr_io import open_zarr_rows
 from daskmeans.edges.zarr_output import ZARR_ARRAY, write_zarr
+from daskmeans.edges.zarr_rows import open_zarr
 from daskmeans.errors import missing_extra
 from daskmeans.estimators.kmeans import KMeans
 
@@ -71,7 +71,7 @@ def run_demo(folder: Path, *, n_clusters: int = 64, overwrite: bool = False) -> 
     pixels, labels, model_folder, picture = files
     # Written as any data set is: rows in chunks. From here on the store is all there is.
     write_zarr(sample_image_pixels(chunks=ROWS_A_CHUNK), pixels, overwrite=overwrite)
-    rows = open_zarr_rows(pixels)
+    rows = open_zarr(pixels)
     model = KMeans(n_clusters, random_state=0)
     started = time.perf_counter()
     with progress_bar(model.max_iter):

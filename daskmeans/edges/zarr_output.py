@@ -18,6 +18,7 @@ import numpy as np
 import zarr
 
 from daskmeans.edges.outputs import OutputKind, check_output, move_into_place
+from daskmeans.edges.zarr_rows import open_node
 from daskmeans.errors import DaskMeansError, OutputError, RowsError
 
 # More files than this in one store are a burden to file systems and object stores.
@@ -28,8 +29,8 @@ _IDENTITY = "daskmeans_unfinished"
 
 def _is_array(path: Path) -> bool:
     try:
-        return isinstance(zarr.open(path, mode="r"), zarr.Array)
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        return isinstance(open_node(path.absolute(), str(path)), zarr.Array)
+    except RowsError:
         return False
 
 

@@ -14,10 +14,8 @@ import numpy as np
 import pytest
 import zarr
 
-from daskmeans import KMeans
+from daskmeans import KMeans, open_rows, write_zarr
 from daskmeans.edges import zarr_output
-from daskmeans.edges.zarr_io import open_zarr_rows
-from daskmeans.edges.zarr_output import write_zarr
 from daskmeans.errors import OutputError
 
 
@@ -73,9 +71,9 @@ class TestGoingOn:
 
     def test_labels_after_a_damaged_chunk_was_restored(self, scheduler, damaged, rows, model):
         with pytest.raises(ValueError, match=r"Rows 300 to 400 of file:"):
-            write_zarr(model.predict(open_zarr_rows(damaged)), "labels.zarr")
+            write_zarr(model.predict(open_rows(damaged)), "labels.zarr")
         restore(damaged, rows)
-        write_zarr(model.predict(open_zarr_rows(damaged)), "labels.zarr")
+        write_zarr(model.predict(open_rows(damaged)), "labels.zarr")
         np.testing.assert_array_equal(read("labels.zarr"), model.labels_)
 
     def test_chunks_of_fill_values_count_as_done(self, scheduler, in_folder):
@@ -84,19 +82,19 @@ class TestGoingOn:
 
     def test_another_model_begins_anew(self, damaged, rows, model):
         with pytest.raises(ValueError, match="could not be read"):
-            write_zarr(model.predict(open_zarr_rows(damaged)), "labels.zarr")
+            write_zarr(model.predict(open_rows(damaged)), "labels.zarr")
         restore(damaged, rows)
         other = KMeans(3, init=rows[:3]).fit(rows)
-        write_zarr(other.predict(open_zarr_rows(damaged)), "labels.zarr")
+        write_zarr(other.predict(open_rows(damaged)), "labels.zarr")
         np.testing.assert_array_equal(read("labels.zarr"), other.labels_)
 
     @pytest.mark.parametrize("metadata", ["", "{", '{"zarr_format": 3, "node_type": "group"}'])
     def test_damaged_remains_are_begun_anew(self, damaged, rows, model, metadata):
         with pytest.raises(ValueError, match="could not be read"):
-            write_zarr(model.predict(open_zarr_rows(damaged)), "labels.zarr")
+            write_zarr(model.predict(open_rows(damaged)), "labels.zarr")
         Path(".labels.zarr.unfinished/zarr.json").write_text(metadata)
         restore(damaged, rows)
-        write_zarr(model.predict(open_zarr_rows(damaged)), "labels.zarr")
+        write_zarr(model.predict(open_rows(damaged)), "labels.zarr")
         np.testing.assert_array_equal(read("labels.zarr"), model.labels_)
         assert sorted(os.listdir()) == [damaged, "labels.zarr"]
 

@@ -1,4 +1,4 @@
-"""Rows are opened by path with clear errors; dask arrays become whole Zarr arrays or none."""
+"""dask arrays become whole Zarr arrays, or none."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ import numpy as np
 import pytest
 import zarr
 
-from daskmeans import KMeans
-from daskmeans.edges.zarr_io import open_zarr_rows
-from daskmeans.edges.zarr_output import write_zarr
+from daskmeans import KMeans, open_rows, write_zarr
 from daskmeans.errors import OutputExistsError
 
 
@@ -32,70 +30,24 @@ def field(in_folder):
     return "field.zarr"
 
 
-class TestOpening:
-    @pytest.mark.parametrize("zarr_format", [2, 3])
-    def test_store_that_is_an_array(self, in_folder, rows, zarr_format):
-        zarr.create_array(in_folder / "rows.zarr", data=rows, zarr_format=zarr_format)
-        np.testing.assert_array_equal(open_zarr_rows("rows.zarr")[:], rows)
-
-    def test_array_in_a_group(self, field):
-        assert open_zarr_rows(f"{field}/wind").shape == (7, 2)
-
-    def test_group_names_its_arrays(self, field):
-        with pytest.raises(ValueError, match=r"a Zarr group, .* the arrays deep/cube, wind: give"):
-            open_zarr_rows(field)
-
-    def test_group_without_arrays(self, in_folder):
-        zarr.open_group(in_folder / "empty.zarr", mode="w")
-        with pytest.raises(ValueError, match=r"empty\.zarr is a Zarr group that holds no arrays"):
-            open_zarr_rows("empty.zarr")
-
-    def test_missing_path(self, in_folder):
-        with pytest.raises(ValueError, match=r"There is nothing at nowhere\.zarr"):
-            open_zarr_rows("nowhere.zarr")
-
-    def test_missing_array_of_a_group_names_those_it_has(self, field):
-        with pytest.raises(ValueError, match=r"nothing at .*/wimd.* holds the arrays deep/cube, w"):
-            open_zarr_rows(f"{field}/wimd")
-
-    def test_three_dimensions(self, field):
-        with pytest.raises(ValueError, match=r"deep/cube has shape \(3, 5, 7\): .*two dimensions"):
-            open_zarr_rows(f"{field}/deep/cube")
-
-    @pytest.mark.parametrize(
-        "metadata", [None, "{", '{"zarr_format": 3, "node_type": "array"}', "[]", '"text"']
-    )
-    def test_folder_that_is_no_store(self, in_folder, metadata):
-        (in_folder / "folder").mkdir()
-        if metadata is not None:
-            (in_folder / "folder" / "zarr.json").write_text(metadata)
-        with pytest.raises(ValueError, match="folder is not a Zarr store"):
-            open_zarr_rows("folder")
-
-    def test_file_that_is_no_store(self, in_folder):
-        (in_folder / "rows.csv").write_text("1,2\n")
-        with pytest.raises(ValueError, match=r"rows\.csv is not a Zarr store"):
-            open_zarr_rows("rows.csv")
-
-
 class TestWriting:
     def test_every_scheduler(self, scheduler, in_folder, rows):
         """Relative paths too: the workers of a cluster run in other folders."""
         zarr.create_array(in_folder / "rows.zarr", data=rows, chunks=(100, 3))
-        stored = open_zarr_rows("rows.zarr")
+        stored = open_rows("rows.zarr")
         model = KMeans(4, init=rows[:4]).fit(stored)
         write_zarr(model.labels_, "labels.zarr")
         expected = KMeans(4, init=rows[:4]).fit(rows)
         np.testing.assert_array_equal(read(in_folder / "labels.zarr"), expected.labels_)
 
     def test_chunks_are_those_of_the_rows(self, store):
-        write_zarr(KMeans(4, random_state=0).fit(open_zarr_rows(store)).labels_, "labels.zarr")
+        write_zarr(KMeans(4, random_state=0).fit(open_rows(store)).labels_, "labels.zarr")
         written = zarr.open_array("labels.zarr", mode="r")
         assert (written.chunks, written.dtype) == ((100,), np.int32)
 
     def test_shards_become_chunks(self, in_folder, rows):
         zarr.create_array(in_folder / "rows.zarr", data=rows, chunks=(20, 3), shards=(200, 3))
-        model = KMeans(4, random_state=0).fit(open_zarr_rows("rows.zarr"))
+        model = KMeans(4, random_state=0).fit(open_rows("rows.zarr"))
         write_zarr(model.labels_, "labels.zarr")
         assert zarr.open_array("labels.zarr", mode="r").chunks == (200,)
 
@@ -143,6 +95,6 @@ class TestWriting:
             dask.config.set(scheduler="sync"),
             pytest.raises(ValueError, match=r"Rows 300 to 400 of file:.*decompression error"),
         ):
-            write_zarr(model.predict(open_zarr_rows(damaged)), "labels.zarr")
+            write_zarr(model.predict(open_rows(damaged)), "labels.zarr")
         # What is written is kept for the next attempt, under a name that nobody takes for whole.
         assert sorted(os.listdir()) == [".labels.zarr.unfinished", damaged]

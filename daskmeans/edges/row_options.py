@@ -1,0 +1,40 @@
+"""Options of the command line that tell which rows of a store are meant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import click
+
+from daskmeans.blocks.inputs import ArrayLike
+from daskmeans.edges.sources import open_rows
+
+_ROW_OPTIONS = (
+    click.option("--name", help="Array of a group, dataset or variable of a file."),
+    click.option("--columns", help="Columns of Parquet or CSV, separated by commas."),
+    click.option("--feature-axis", help="Axis of the features, of more than two: number or name."),
+)
+
+
+def row_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that `opened_rows` takes."""
+    for option in reversed(_ROW_OPTIONS):
+        command = option(command)
+    return command
+
+
+def opened_rows(
+    store: str, *, name: str | None, columns: str | None, feature_axis: str | None
+) -> ArrayLike:
+    """Open rows by what the options said.
+
+    Raises
+    ------
+    RowsError
+        As `open_rows`.
+    """
+    axis: int | str | None = feature_axis
+    if feature_axis is not None and feature_axis.removeprefix("-").isdecimal():
+        axis = int(feature_axis)
+    names = columns.split(",") if columns is not None else None
+    return open_rows(store, name, columns=names, feature_axis=axis)
