@@ -54,14 +54,13 @@ def open_csv(
         )
     kept = _numeric(frame, columns, path)
     # The first lines looked like integers in columns that may hold fractions or nothing further
-    # down. Each number is read as the float64 nearest to it, which pandas' default is not.
+    # down.
     return _opened(
         read,
         path,
         storage_options=storage_options,
         usecols=kept,
         dtype=dict.fromkeys(kept, np.float64),
-        float_precision="round_trip",
     )[kept]
 
 
@@ -84,6 +83,8 @@ def _opened(read: Callable[..., Any], path: str, **options: Any) -> dd.DataFrame
 
 def _numeric(frame: dd.DataFrame, columns: Sequence[str] | None, path: str) -> list[str]:
     kinds = {name: dtype.kind for name, dtype in frame.dtypes.items()}
+    if not kinds:
+        raise RowsError(f"There is nothing at {path}, or a table without columns.")
     held = ", ".join(f"{name} ({dtype})" for name, dtype in frame.dtypes.items())
     if columns is None:
         kept = [name for name, kind in kinds.items() if kind in "fiu"]

@@ -133,10 +133,7 @@ def _located(location: Any, name: str | None, options: Mapping[str, Any] | None)
     path = Path(text, inner).absolute()
     root = next(place for place in (path, *path.parents) if place.exists())
     if root.suffix == ".zip" and root.is_file():
-        try:
-            return _Place(ZipStore(root, mode="r"), _inside(path, root), label)
-        except (OSError, BadZipFile) as error:
-            raise RowsError(f"{root} is not a zip archive: {error}") from error
+        return _Place(ZipStore(root, mode="r"), _inside(path, root), label)
     while _is_group(root.parent):
         root = root.parent
     if root != path and not _is_group(root):

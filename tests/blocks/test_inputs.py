@@ -14,7 +14,8 @@ import zarr
 from zarr.storage import LocalStore
 
 from daskmeans import KMeans
-from daskmeans.blocks.inputs import row_source
+from daskmeans.blocks.hdf5 import HDF5Dataset
+from daskmeans.blocks.inputs import as_dask_array, is_lazy, row_source
 from tests.counting import CountingStore, counted_passes
 
 
@@ -233,6 +234,23 @@ class TestHDF5:
             model = assert_same_fit(file["measured/rows"])
         # The file is opened where a block is read, so labels outlive the user's handle.
         assert len(model.labels_.compute()) == 211
+
+    def test_description_of_a_dataset(self, tmp_path, rows, assert_same_fit):
+        """What travels in place of a dataset is taken as one is."""
+        with h5py.File(tmp_path / "rows.h5", "w") as file:
+            described = HDF5Dataset.of(file.create_dataset("rows", data=rows, chunks=(40, 2)))
+        assert is_lazy(described)
+        assert isinstance(assert_same_fit(described).labels_, da.Array)
+        np.testing.assert_array_equal(as_dask_array(described), rows)
+
+    def test_results_leave_the_file_free_to_be_written(self, tmp_path, rows, fit):
+        with h5py.File(tmp_path / "rows.h5", "w") as file:
+            file["rows"] = rows
+        with h5py.File(tmp_path / "rows.h5") as file:
+            model = fit(file["rows"])
+        labels = np.asarray(model.labels_)
+        with h5py.File(tmp_path / "rows.h5", "a") as file:
+            file["labels"] = labels
 
     def test_file_that_this_process_is_writing(self, tmp_path, rows, assert_same_fit):
         with h5py.File(tmp_path / "rows.h5", "w") as file:

@@ -9,7 +9,9 @@ import time
 from pathlib import Path
 
 import dask
+import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import zarr
 from click.testing import CliRunner
@@ -88,6 +90,32 @@ class TestRoundTrip:
         loaded = load_model(model)
         for word in ("KMeans", f"{loaded.n_iter_}", f"{loaded.inertia_:.10g}", '"n_clusters": 4'):
             assert word in model_info
+
+    @pytest.mark.parametrize("kind", ["h5", "npy", "csv", "image"])
+    def test_other_sources(self, in_folder, rows, run, kind):
+        selection = []
+        if kind == "h5":
+            store = "rows.h5::/deep/rows"
+            with h5py.File("rows.h5", "w") as file:
+                file["deep/rows"] = rows
+        elif kind == "npy":
+            store = "rows.npy"
+            np.save(store, rows)
+        elif kind == "csv":
+            store, selection = "rows.csv", ["--columns", "a,b,c"]
+            pd.DataFrame({"x": rows[:, 0], **dict(zip("abc", rows.T, strict=True))}).to_csv(
+                store, index=False
+            )
+        else:
+            store, selection = "image.zarr", ["--name", "bands", "--feature-axis", 0]
+            zarr.create_group(store).create_array("bands", data=rows.T[:, None, :])
+        run("fit", store, "-k", 4, "--labels", "labels.zarr", "--model", "model", *selection)
+        run("predict", "model", store, "again.zarr", *selection)
+        expected = KMeans(4, random_state=0).fit(rows).labels_
+        np.testing.assert_array_equal(read("labels.zarr"), expected)
+        np.testing.assert_array_equal(read("again.zarr"), expected)
+        described = run("info", store, *selection)
+        assert ("a, b, c" if kind == "csv" else "523") in described
 
     @pytest.mark.parametrize("name", ["threads", "processes", "sync"])
     def test_local_schedulers(self, store, rows, name, start):

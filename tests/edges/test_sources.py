@@ -112,7 +112,7 @@ class TestZarr:
 
     def test_nothing_is_read(self, in_folder, rows):
         zarr.create_array("rows.zarr", data=rows, chunks=(100, 3))
-        for chunk in (in_folder / "rows.zarr" / "c").rglob("0"):
+        for chunk in (in_folder / "rows.zarr" / "c").glob("*/*"):
             chunk.write_bytes(b"damaged")
         assert open_rows("rows.zarr").shape == (523, 3)
         assert open_rows("rows.zarr", feature_axis=0).shape == (3, 523)
@@ -201,7 +201,7 @@ class TestZarrRefusals:
 
     def test_file_that_is_no_archive(self, in_folder):
         (in_folder / "rows.zip").write_text("1,2\n")
-        with pytest.raises(RowsError, match=r"rows\.zip is not a zip archive"):
+        with pytest.raises(RowsError, match=r"rows\.zip is not a Zarr store: File is not a zip"):
             open_rows("rows.zip")
 
     @pytest.mark.parametrize(
@@ -421,7 +421,7 @@ class TestTables:
 
     @pytest.mark.parametrize("name", ["nothing.csv", "nothing.parquet", "no-*.csv", "no-*.parquet"])
     def test_missing_files(self, in_folder, name):
-        with pytest.raises(RowsError, match=r"no.*cannot be read"):
+        with pytest.raises(RowsError, match=r"no.* cannot be read|nothing at .*no-\*\."):
             open_rows(name)
 
     @pytest.mark.parametrize("name", ["broken.csv", "broken.parquet"])
@@ -439,7 +439,8 @@ class TestTables:
 class TestNetCDF:
     def test_classic(self, in_folder, rows, assert_same_fit, scheduler):
         dataset = xr.Dataset({"wind": (("time", "part"), rows), "time": np.arange(523)})
-        dataset.to_netcdf("field.nc", engine="scipy")
+        with dask.config.set(scheduler="sync"):  # of a cluster xarray would ask for a lock
+            dataset.to_netcdf("field.nc", engine="scipy")
         for name in (None, "wind"):
             opened = open_rows("field.nc", name)
             assert opened.chunks is not None
@@ -449,7 +450,8 @@ class TestNetCDF:
         pytest.importorskip("h5netcdf")
         encoding = {"wind": {"chunksizes": (100, 3)}}
         dataset = xr.Dataset({"wind": (("time", "part"), rows)})
-        dataset.to_netcdf("field.nc", engine="h5netcdf", encoding=encoding)
+        with dask.config.set(scheduler="sync"):
+            dataset.to_netcdf("field.nc", engine="h5netcdf", encoding=encoding)
         opened = open_rows("field.nc", "wind")
         assert opened.chunks[0][:2] == (100, 100)
         assert_same_fit(opened)
@@ -494,7 +496,7 @@ class TestFeatureAxis:
             opened = open_rows("image.zarr", feature_axis=axis)
         elif kind == "h5":
             with h5py.File("image.h5", "w") as file:
-                file.create_dataset("image", data=stored, chunks=(2, 5, 3))
+                file.create_dataset("image", data=stored, chunks=(2, 3, 3))
             opened = open_rows("image.h5", feature_axis=axis)
         elif kind == "nc":
             xr.Dataset({"image": (("a", "b", "c"), stored)}).to_netcdf("image.nc", engine="scipy")
