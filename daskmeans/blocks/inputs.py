@@ -15,7 +15,8 @@ from dask.task_spec import TaskRef
 from daskmeans.blocks.block import check_dtype
 from daskmeans.blocks.hdf5 import HDF5Dataset
 from daskmeans.blocks.source import Key, RowRange, RowSource
-from daskmeans.blocks.stores import MemoryMap, ZarrRows, read_unit, slabs
+from daskmeans.blocks.stored_rows import StoredRows, slabs
+from daskmeans.blocks.stores import MemoryMap, read_unit
 from daskmeans.errors import RowsError
 from daskmeans.typing import Array
 
@@ -98,8 +99,6 @@ def as_stored(rows: ArrayLike) -> ArrayLike:
             "X is a Zarr group, not an array. It holds the arrays: "
             f"{', '.join(sorted(rows.array_keys()))}."
         )
-    if _package(rows) == "zarr":
-        return ZarrRows(rows)
     return rows
 
 
@@ -200,7 +199,8 @@ def row_source(
         n_blocks = min(n_rows * row_bytes // _BLOCK_BYTES, _BLOCKS_A_THREAD * n_threads)
         unit = -(-n_rows // max(1, n_blocks))
     else:
-        unit = _rows_to_read(array)
+        unit = max(1, _rows_to_read(array))
+        array = StoredRows(array, unit)
     sizes, parts = _ranges(array, n_rows, max(1, unit))
     return RowSource(
         n_features,

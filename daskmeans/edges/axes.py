@@ -11,7 +11,7 @@ import dask.array as da
 import numpy as np
 
 from daskmeans.blocks.inputs import ArrayLike, as_stored
-from daskmeans.blocks.stores import slabs
+from daskmeans.blocks.stored_rows import slabs
 from daskmeans.errors import RowsError
 
 

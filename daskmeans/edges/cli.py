@@ -73,7 +73,8 @@ def _one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    # Notes say what of a broken-off run is kept.
+    text = " ".join(" ".join([str(error), *getattr(error, "__notes__", ())]).split())
     if text and isinstance(error, (DaskMeansError, ValueError, OSError, ImportError)):
         return text
     return f"{type(error).__name__}: {text} (`daskmeans --debug ...` shows where)"

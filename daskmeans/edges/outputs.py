@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -11,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daskmeans.errors import OutputError, OutputExistsError
+
+# The second slash may have been lost on the way through a Path. A single letter is a drive.
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,11 @@ def check_output(path: str | os.PathLike[str], kind: OutputKind, *, overwrite: b
     OutputError
         If the folder is not there and cannot be made, or cannot be written.
     """
+    if _URL.match(os.fspath(path)):
+        raise OutputError(
+            f"{path} is not a local path: outputs appear at once by a rename, which object stores "
+            "do not have. Write to a local path and copy from there."
+        )
     target = Path(path).resolve()
     probe = target.parent / f".{target.name}.{uuid.uuid4().hex}.probe"
     try:
@@ -105,37 +114,39 @@ def written_beside(
     partial = target.parent / f".{target.name}.{uuid.uuid4().hex}.partial"
     try:
         yield partial
-        move_into_place(partial, path, kind, overwrite=overwrite)
+        put_in_place(partial, path, target, kind, overwrite=overwrite)
     finally:
         _remove(partial)
 
 
-def move_into_place(
-    partial: Path, path: str | os.PathLike[str], kind: OutputKind, *, overwrite: bool
+def put_in_place(
+    partial: Path,
+    path: str | os.PathLike[str],
+    target: Path,
+    kind: OutputKind,
+    *,
+    overwrite: bool,
 ) -> None:
-    """Move an output that is whole to `path`, in the same folder.
+    """Move a whole output to `target`, which the user calls `path`, as `check_output` gave it.
 
     Raises
     ------
     OutputExistsError
-        See `check_output`: something may have come to `path` while the output was written.
+        If something came there meanwhile, and `overwrite` is false or it is of another kind.
     """
-    target = Path(path).resolve()
+    replaced = partial.with_suffix(".replaced")
     if target.exists():
         _check_replaceable(path, target, kind, overwrite=overwrite)
-        _replace(target, partial)
+        _remove(replaced)
+        target.rename(replaced)
+        try:
+            partial.rename(target)
+        except BaseException:
+            replaced.rename(target)
+            raise
     else:
         partial.rename(target)
-
-
-def _replace(target: Path, partial: Path) -> None:
-    replaced = partial.with_suffix(".replaced")
-    target.rename(replaced)
-    try:
-        partial.rename(target)
-    except BaseException:
-        replaced.rename(target)
-        raise
+    # A run that was killed between the two moves left it too.
     _remove(replaced)
 
 

@@ -11,8 +11,7 @@ import numpy as np
 from daskmeans.blocks.block import Block, make_block
 from daskmeans.blocks.chains import Chain
 from daskmeans.blocks.source import Readable, RowRange
-from daskmeans.blocks.stores import unreadable
-from daskmeans.errors import DaskMeansError, MissingExtraError, RowsError
+from daskmeans.errors import DaskMeansError, RowsError
 from daskmeans.partials import PartialT
 from daskmeans.typing import Rows
 
@@ -72,13 +71,13 @@ class BlockReading:
         try:
             weights = None if self.weights is None else self.weights.read()
             parts = [part.read() for part in self.parts]
-        except (MemoryError, MissingExtraError):
+        except (MemoryError, DaskMeansError):
             raise
-        except DaskMeansError as error:
-            raise RowsError(f"Block {self.number} of X: {error}") from error
         except Exception as error:
-            rows = f"rows {self.start} to {self.start + self.n_rows}"
-            raise unreadable(f"Block {self.number} of X ({rows})", error) from error
+            raise RowsError(
+                f"Block {self.number} of X (rows {self.start} to {self.start + self.n_rows - 1}) "
+                f"cannot be read or computed: {type(error).__name__}: {error}."
+            ) from error
         return make_block(self.number, self.start, parts, weights, self.n_features, self.n_rows)
 
 

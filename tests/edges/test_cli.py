@@ -214,13 +214,13 @@ class TestErrors:
     def test_damaged_chunk(self, damaged, fails):
         line = fails("fit", damaged, "-k", 4, "--model", "model")
         assert "decompression error" in line
-        assert "Block 3 of X: Rows 300 to 400 of file://" in line
+        assert "Block 3 (rows 300 to 399) of " in line
 
     def test_debug_shows_where(self, damaged):
         result = CliRunner().invoke(
             main, ["--debug", "fit", damaged, "-k", "4", "--model", "model"]
         )
-        assert isinstance(result.exception.__cause__.__cause__, RuntimeError)
+        assert isinstance(result.exception.__cause__, RuntimeError)
 
     def test_rows_of_other_features_than_the_model(self, model, fails):
         zarr.create_array("wide.zarr", data=np.ones((10, 5)))
@@ -289,24 +289,22 @@ class TestRunsThatDie:
         run("predict", model, store, "labels.zarr")
         before = read("labels.zarr")
         zarr.create_array("longer.zarr", data=np.ones((7, 3)))
-        fails("predict", model, damaged, "labels.zarr", "--overwrite", "--scheduler", "sync")
+        arguments = ("predict", model, damaged, "labels.zarr", "--overwrite", "--scheduler", "sync")
+        line = fails(*arguments)
+        assert " of 6 chunks of labels.zarr are written and kept" in line
         np.testing.assert_array_equal(read("labels.zarr"), before)
-        visible = [name for name in os.listdir() if not name.startswith(".")]
-        assert sorted(visible) == sorted([damaged, "labels.zarr", "longer.zarr", model, store])
         run("predict", model, "longer.zarr", "labels.zarr", "--overwrite")
         assert len(read("labels.zarr")) == 7
+        assert sorted(os.listdir()) == sorted([damaged, "labels.zarr", "longer.zarr", model, store])
 
-    def test_killed_run_leaves_no_output_and_is_gone_on_with(
-        self, store, model, in_folder, start, run
-    ):
+    def test_killed_run_leaves_no_output(self, store, model, in_folder, start):
         """A chunk that is a pipe nobody writes to holds the run midway for as long as it takes."""
         chunk = in_folder / store / "c" / "3" / "0"
-        content = chunk.read_bytes()
         chunk.unlink()
         os.mkfifo(chunk)
         process = start("predict", model, store, "labels.zarr")
         deadline = time.monotonic() + 60
-        while not list(in_folder.glob(".labels.zarr.unfinished/c/*")):
+        while not list(in_folder.glob(".labels.zarr.*.partial/c/*")):
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline, "no chunk was written"
             time.sleep(0.01)
@@ -314,17 +312,6 @@ class TestRunsThatDie:
         process.wait(60)
         visible = [name for name in os.listdir() if not name.startswith(".")]
         assert sorted(visible) == [model, store]
-        written = in_folder.glob(".labels.zarr.unfinished/c/?")
-        times = {path.name: path.stat().st_mtime_ns for path in written}
-        assert times
-        chunk.unlink()
-        chunk.write_bytes(content)
-        assert run("predict", model, store, "labels.zarr") == "523 labels in labels.zarr\n"
-        for name, written_at in times.items():
-            assert (in_folder / "labels.zarr" / "c" / name).stat().st_mtime_ns == written_at
-        run("predict", model, store, "again.zarr")
-        np.testing.assert_array_equal(read("labels.zarr"), read("again.zarr"))
-        assert not [name for name in os.listdir() if name.startswith(".")]
 
 
 class TestHelp:
