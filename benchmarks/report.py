@@ -1,4 +1,4 @@
-"""Render results as Markdown, and copy the table of the peers into the README.
+"""Render results as Markdown, and copy tables into the README.
 
 python benchmarks/report.py            # results/peers*.json -> results/peers*.md and .png
 python benchmarks/report.py --readme   # the same, and their first tables into README.md
@@ -245,11 +245,19 @@ def main(readme: bool) -> None:
         result = PeersResult.read(source)
         write_peers(result, RESULTS, name)
         if readme:
-            try:
-                text = replace_between_markers(_README.read_text(), name, readme_block(result))
-            except ValueError as error:
-                raise click.ClickException(f"README.md: {error}") from None
-            _README.write_text(text)
+            _copy_into_readme(name, readme_block(result))
+    if readme and (RESULTS / "out_of_core.md").exists():
+        # All of it but its title.
+        _, _, block = (RESULTS / "out_of_core.md").read_text().partition("\n\n")
+        _copy_into_readme("out_of_core", block)
+
+
+def _copy_into_readme(name: str, block: str) -> None:
+    try:
+        text = replace_between_markers(_README.read_text(), name, block)
+    except ValueError as error:
+        raise click.ClickException(f"README.md: {error}") from None
+    _README.write_text(text)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,7 @@ def refined_centers(
     n_starts : int
     random_state : RandomState
     """
+    surveyed = _with_weight(surveyed, n_clusters)
     starts = _starts(surveyed, n_clusters, n_starts, random_state)
     seed = new_seed(random_state)
     most = len(surveyed.sample) // (_LEAST_ROWS_A_CLUSTER * n_clusters)
@@ -71,6 +72,15 @@ def refined_centers(
             results.sort(key=lambda result: result.history[-1].inertia)
             starts = [result.centers for result in results[: (len(results) + 1) // 2]]
         return _iterated(surveyed, 1, seed, starts, _SAMPLE_MAX_ITER)[0].centers
+
+
+def _with_weight(surveyed: Surveyed, n_clusters: int) -> Surveyed:
+    """Leave out rows without weight: a part of the sample could consist of them."""
+    weights = surveyed.sample_weights
+    if weights is None or np.count_nonzero(weights) < n_clusters:
+        return surveyed
+    kept = np.flatnonzero(weights)
+    return replace(surveyed, sample=surveyed.sample[kept], sample_weights=weights[kept])
 
 
 def _starts(

@@ -64,6 +64,15 @@ def test_weights_of_the_sample_count(rows):
     assert (weighted.cluster_centers_ < 20).all()
 
 
+def test_rows_without_weight_between_those_with(rows):
+    """Every fourth row of the sample, which a lap takes, could have none."""
+    weights = np.zeros(len(rows))
+    weights[1::4] = 1
+    model = KMeans(12, init="refined", random_state=0).fit(rows, sample_weight=weights)
+    alone = KMeans(12, init="refined", random_state=0).fit(rows[1::4])
+    assert model.inertia_ == pytest.approx(alone.inertia_, rel=0.03)
+
+
 def test_n_init_is_the_number_that_races(rows, best_inertia):
     for n_init in (1, 3):
         model = KMeans(12, init="refined", n_init=n_init, random_state=0).fit(rows)
