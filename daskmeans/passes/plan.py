@@ -94,7 +94,7 @@ def rows_until(start: int, rows: Any) -> int:
 
 def merge(*partials: PartialT) -> PartialT:
     """The task of an inner node of the merge tree."""
-    return type(partials[0]).combine(partials)
+    return partials[0] if len(partials) == 1 else type(partials[0]).combine(partials)
 
 
 def merge_tree(n_leaves: int, split_every: int = 8) -> list[list[Sequence[int]]]:
