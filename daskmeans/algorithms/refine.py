@@ -66,7 +66,7 @@ def refined_centers(
     most = len(surveyed.sample) // (_LEAST_ROWS_A_CLUSTER * n_clusters)
     with unobserved():
         while len(starts) > 1:
-            # Laps are the same work each: half of the restarts on twice the rows.
+            # Laps are about the same work: half of the restarts on twice the rows.
             every = max(1, min(most, len(starts) // _STARTS_OF_ALL_ROWS))
             results = _iterated(surveyed, every, seed, starts, _LAP)
             results.sort(key=lambda result: result.history[-1].inertia)

@@ -81,18 +81,21 @@ def unchained(source: RowSource) -> RowSource | None:
                 return None
         return Chain(tuple(tasks))
 
+    def all_chained(parts: tuple[Part, ...]) -> tuple[Part, ...] | None:
+        found = tuple(chain for chain in map(chained, parts) if chain is not None)
+        return found if len(found) == len(parts) else None
+
     blocks: list[tuple[Part, ...]] = []
     for parts in source.parts:
-        chains = [chained(part) for part in parts]
-        if any(chain is None for chain in chains):
+        block = all_chained(parts)
+        if block is None:
             return None
-        blocks.append(tuple(chain for chain in chains if chain is not None))
+        blocks.append(block)
     weights = None
     if source.weights is not None:
-        found = [chained(part) for part in source.weights]
-        if any(chain is None for chain in found):
+        weights = all_chained(source.weights)
+        if weights is None:
             return None
-        weights = tuple(chain for chain in found if chain is not None)
     return replace(source, parts=tuple(blocks), weights=weights, graph={})
 
 

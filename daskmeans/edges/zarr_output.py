@@ -35,7 +35,8 @@ def write_zarr(array: da.Array, path: str | os.PathLike[str], *, overwrite: bool
     The array appears at `path` once it is whole. A run that fails or is killed keeps what it wrote
     in a hidden folder beside `path`; the same call, in another process too, computes only what is
     missing. The same means an array of the same name and chunks: dask names arrays after what they
-    are computed from, among which stores count by their path and not by what is in them.
+    are computed from. Of rows in a local store that is the path and when its metadata were
+    written, and not what was written into its chunks since.
 
     Parameters
     ----------

@@ -71,11 +71,12 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         features' variances.
     rtol : float, default=0
         Iterations also stop once one of them lowers the inertia by less than this share of it.
-        Where each pass reads a store, 1e-3 ends most fits after one or two.
+        For rows that each pass reads: after "refined" the first passes gain most.
     max_passes : int, default=None
         Largest number of passes over the rows, at least 2: the first one, which checks and samples
         them, those of the iterations, and the last one, which measures `inertia_`. "k-means||"
-        makes its rounds in any case.
+        makes its rounds in any case, and labels_ of the best of several restarts, where they are
+        NumPy, take one more.
     persist : {"auto", True, False}, default="auto"
         Keep rows of a store or dask collection in memory during the fit: in this process, or on the
         workers of a cluster. "auto" does if they fit in half of the memory that is free there, and

@@ -14,6 +14,7 @@ from daskmeans.passes.plan import (
     BlockReading,
     BlockTask,
     Pass,
+    argument,
     merge,
     merge_tree,
     rows_until,
@@ -62,7 +63,7 @@ def graph_of_blocks(step: Pass[PartialT], source: RowSource, token: str) -> tupl
     start: Any = 0
     for number, parts in enumerate(source.parts):
         weights = None if source.weights is None else source.weights[number]
-        arguments = [_argument(part) for part in (weights, *parts)]
+        arguments = [argument(part) for part in (weights, *parts)]
         key: TaskKey = (f"{step.name}-{token}", number)
         call = BlockTask(
             step.chunk,
@@ -105,7 +106,3 @@ def _fused(
         if isinstance(reading, Task) and not users[parts[0].key]:
             return Task.fuse(reading, task)
     return task
-
-
-def _argument(part: Part | None) -> Any:
-    return TaskRef(part.key) if isinstance(part, Key) else part

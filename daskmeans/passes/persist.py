@@ -9,14 +9,14 @@ from typing import Any, Literal, TypeAlias
 import dask.array as da
 import numpy as np
 import psutil
-from dask.task_spec import Task, TaskRef
+from dask.task_spec import Task
 from dask.typing import Key as TaskKey
 from dask.utils import format_bytes
 
 from daskmeans.blocks.chains import weights_graph, with_blocks
 from daskmeans.blocks.inputs import row_source
 from daskmeans.blocks.source import Key, RowRange, RowSource
-from daskmeans.passes.plan import join_parts
+from daskmeans.passes.plan import argument, join_parts
 from daskmeans.passes.schedulers import Scheduler, cluster_memory, is_local
 
 Persist: TypeAlias = bool | Literal["auto"]
@@ -122,7 +122,6 @@ def _joined(source: RowSource) -> tuple[dict[TaskKey, Any], list[TaskKey]]:
     token = uuid.uuid4().hex
     for number, parts in enumerate(source.parts):
         key: TaskKey = (f"kmeans-rows-{token}", number)
-        arguments = [TaskRef(part.key) if isinstance(part, Key) else part for part in parts]
-        graph[key] = Task(key, join_parts, *arguments, _data_producer=True)
+        graph[key] = Task(key, join_parts, *map(argument, parts), _data_producer=True)
         keys.append(key)
     return graph, keys

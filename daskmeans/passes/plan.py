@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Generic
 
 import numpy as np
+from dask.task_spec import TaskRef
 
 from daskmeans.blocks.block import Block, make_block
 from daskmeans.blocks.chains import Chain
-from daskmeans.blocks.source import Readable, RowRange
+from daskmeans.blocks.source import Key, Part, Readable, RowRange
 from daskmeans.errors import DaskMeansError, RowsError
 from daskmeans.partials import PartialT
 from daskmeans.typing import Rows
@@ -49,6 +50,11 @@ class BlockTask(Generic[PartialT]):
         read = [_taken(part) for part in parts]
         block = make_block(self.number, start, read, _taken(weights), self.n_features, self.n_rows)
         return self.chunk(block, self.parameters)
+
+
+def argument(part: Part | None) -> Any:
+    """Return what stands for a part in a task: a reference to the task that makes it, or itself."""
+    return TaskRef(part.key) if isinstance(part, Key) else part
 
 
 def _taken(part: Any) -> Any:

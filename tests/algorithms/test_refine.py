@@ -109,9 +109,9 @@ class TestRelativeTolerance:
     def test_gain_is_that_of_moving_the_centers(self, rows):
         """Assigned to the first centers, the rows' inertia falls by moving these to their means."""
         first = KMeans(12, init=rows[:12], max_iter=1).fit(rows)
-        labels = first.history_[0].inertia
+        after = first.history_[0].inertia
         before = ((rows[:, None, :] - rows[None, :12]) ** 2).sum(axis=2).min(axis=1).sum()
-        gain = 1 - labels / before
+        gain = 1 - after / before
         for share, reason in ((0.99, "max_iter"), (1.01, "relative tolerance")):
             model = KMeans(12, init=rows[:12], max_iter=1, tol=0, rtol=gain * share).fit(rows)
             assert model.stop_reason_ == reason
