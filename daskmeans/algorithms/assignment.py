@@ -290,7 +290,7 @@ def measure(
 ) -> Costs:
     """Return the cost of the rows for each set of centers, in one pass."""
     parameters = CostParameters(tuple(assignments), quantisation, keep_labels)
-    return run(Pass("kmeans-cost", cost_chunk, parameters))
+    return run(Pass("kmeans-cost", cost_chunk, parameters, by_row_number=keep_labels))
 
 
 def measure_centers(run: Run, shift: Array, centers: Array, *, keep_labels: bool) -> Costs:

@@ -159,6 +159,7 @@ def lloyd(
                 "kmeans-assign",
                 lloyd_chunk,
                 LloydParameters(assignments, quantisation, unweighted_sums),
+                by_row_number=False,
             )
         )
         if limit is None:

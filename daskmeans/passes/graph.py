@@ -46,7 +46,7 @@ def graph_of_walks(
         # Reading tasks are queued by a cluster, so that it reads no more than it computes.
         graph[key] = Task(key, walked, _data_producer=True)
         keys.append(key)
-    return graph, _merged(graph, keys, token)
+    return graph, with_merge_tree(graph, keys, token)
 
 
 def graph_of_blocks(step: Pass[PartialT], source: RowSource, token: str) -> tuple[Graph, TaskKey]:
@@ -82,10 +82,10 @@ def graph_of_blocks(step: Pass[PartialT], source: RowSource, token: str) -> tupl
             graph[counted] = Task(counted, rows_until, start, arguments[1])
             start = TaskRef(counted)
         keys.append(key)
-    return graph, _merged(graph, keys, token)
+    return graph, with_merge_tree(graph, keys, token)
 
 
-def _merged(graph: Graph, keys: list[TaskKey], token: str) -> TaskKey:
+def with_merge_tree(graph: Graph, keys: list[TaskKey], token: str) -> TaskKey:
     """Add the merge tree of some results to a graph; return the key of its root."""
     for level, nodes in enumerate(merge_tree(len(keys))):
         above: list[TaskKey] = []

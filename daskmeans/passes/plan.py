@@ -29,11 +29,14 @@ class Pass(Generic[PartialT]):
         What a block yields. A module-level function, so that workers can import it.
     parameters : object
         Handed to every chunk; small, and picklable.
+    by_row_number : bool
+        The chunk asks where its rows are among all. If not, small blocks may be joined for it.
     """
 
     name: str
     chunk: Callable[[Block, Any], PartialT]
     parameters: Any
+    by_row_number: bool = True
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from daskmeans.passes.events import PassEnded, PassStarted, tell
 from daskmeans.passes.graph import Graph, TaskKey, graph_of_blocks, graph_of_walks
 from daskmeans.passes.persist import Persist, decide, gathered_here, placed_on_cluster
 from daskmeans.passes.plan import BlockReading, Pass
+from daskmeans.passes.resident import ResidentBlocks
 from daskmeans.passes.schedulers import (
     Scheduler,
     blas_on_one_thread,
@@ -80,6 +81,7 @@ class Runner:
         self._resident = False
         self._kept: dict[int, Block] | None = None
         self._readings: list[BlockReading] | None = None
+        self._on_workers: ResidentBlocks | None = None
         self._token = uuid.uuid4().hex
         self._numbers = count()
         if self._client is not None and source.in_memory:
@@ -107,6 +109,8 @@ class Runner:
                     self.source = gathered_here(self.source, self._scheduler)
                 apart = unchained(self.source)
                 self._resident = True
+        if self._client is not None and self._resident:
+            self._on_workers = ResidentBlocks(self._client, self.source)
         self._readings = None if apart is None else _readings(apart)
 
     def learn_sizes(self, sizes: tuple[int, ...]) -> None:
@@ -151,6 +155,8 @@ class Runner:
         with nullcontext() if quiet else blas_on_one_thread():
             if self._here and self._readings is not None:
                 result = self._walk_here(step, self._readings, in_memory)
+            elif self._on_workers is not None:
+                result = self._on_workers(step, self._new_token())
             else:
                 graph, key = self.graph(step)
                 result = self._scheduler(graph, key)
@@ -174,9 +180,12 @@ class Runner:
             pool=thread_pool(n_threads) if in_memory and n_threads > 1 else None,
         )
 
+    def _new_token(self) -> str:
+        return f"{self._token}-{next(self._numbers)}"
+
     def graph(self, step: Pass[PartialT]) -> tuple[Graph, TaskKey]:
         """Return the tasks of a pass, and the key of its result."""
-        token = f"{self._token}-{next(self._numbers)}"
+        token = self._new_token()
         if self._readings is None:
             return graph_of_blocks(step, self.source, token)
         n_walks = self.source.n_blocks

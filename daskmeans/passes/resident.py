@@ -1,0 +1,266 @@
+"""Passes over blocks that a cluster holds: grouped once where they are, then one task a thread."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+from dask.task_spec import Task, TaskRef
+from dask.typing import Key as TaskKey
+
+from daskmeans.blocks.block import Block, make_block
+from daskmeans.blocks.chains import weights_graph
+from daskmeans.blocks.source import Key, RowRange, RowSource
+from daskmeans.partials import PartialT
+from daskmeans.passes.graph import Graph, with_merge_tree
+from daskmeans.passes.placement import placed_groups
+from daskmeans.passes.plan import Pass, merge
+from daskmeans.passes.walk import walk
+
+# A kernel's call costs as much as some hundred rows: smaller blocks are joined to larger ones.
+_SMALL_BLOCK_BYTES, _JOINED_BYTES = 512 << 10, 2 << 20
+# As many partials go to the driver as they are; more are merged by the workers first.
+_MOST_GATHERED = 8
+# Parameters that take more than this with all tasks together are sent once, and between workers.
+_MOST_LITERAL_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class BlockPlace:
+    """Where a block is among all rows, and of how many parts it is made.
+
+    Attributes
+    ----------
+    number, start, n_rows : int
+    n_parts : int
+        Arrays side by side that make its rows.
+    weighted : bool
+        An array of weights follows them.
+    """
+
+    number: int
+    start: int
+    n_rows: int
+    n_parts: int
+    weighted: bool
+
+
+@dataclass(frozen=True)
+class Group:
+    """Blocks in the memory of one worker, and the same rows in blocks worth a kernel's call.
+
+    The arrays are those of the blocks' own tasks, so a group takes no memory of its own but for
+    small blocks, which are copied.
+    """
+
+    blocks: tuple[Block, ...]
+    joined: tuple[Block, ...]
+
+
+def make_group(places: tuple[BlockPlace, ...], n_features: int, *arrays: Any) -> Group:
+    """The task that gathers blocks which are, or were sent, where it runs."""
+    blocks = []
+    rest = iter(arrays)
+    for place in places:
+        parts = [next(rest) for _ in range(place.n_parts)]
+        weights = next(rest) if place.weighted else None
+        blocks.append(
+            make_block(place.number, place.start, parts, weights, n_features, place.n_rows)
+        )
+    return Group(tuple(blocks), tuple(_joined(blocks)))
+
+
+def _joined(blocks: list[Block]) -> list[Block]:
+    """Return the rows of small blocks in fewer ones, numbered by the first, without row numbers."""
+    found: list[Block] = []
+    small: list[Block] = []
+    size = 0
+
+    def close() -> None:
+        nonlocal small, size
+        if len(small) > 1:
+            rows = np.concatenate([block.rows for block in small])
+            weights = None
+            if small[0].weights is not None:
+                weights = np.concatenate([block.row_weights() for block in small])
+            found.append(Block(small[0].number, None, rows, weights))
+        else:
+            found.extend(small)
+        small, size = [], 0
+
+    for block in blocks:
+        if block.rows.nbytes >= _SMALL_BLOCK_BYTES:
+            found.append(block)
+            continue
+        if small and (
+            small[0].rows.dtype != block.rows.dtype or size + block.rows.nbytes > _JOINED_BYTES
+        ):
+            close()
+        small.append(block)
+        size += block.rows.nbytes
+    close()
+    return found
+
+
+def pass_over_group(step: Pass[PartialT], group: Group) -> PartialT:
+    """The task of a pass on one group."""
+    blocks = group.blocks if step.by_row_number else group.joined
+    found = walk(step, iter([_handing_out(block) for block in blocks]), read_ahead=False)
+    assert found is not None
+    return found
+
+
+def _handing_out(block: Block) -> Any:
+    return lambda: block
+
+
+def handed_over(step: Pass[PartialT]) -> Pass[PartialT]:
+    """The task that is a pass itself, where it is too large to travel with each group's task."""
+    return step
+
+
+class ResidentBlocks:
+    """Blocks that a cluster holds, and the groups that they are in at present.
+
+    Groups are made of the blocks, which can be made again: what a dying worker held, the scheduler
+    computes anew. A worker that comes or goes has them grouped again before the next pass.
+
+    Parameters
+    ----------
+    client : Client
+    source : RowSource
+        Of known sizes, its parts held by the cluster.
+    """
+
+    def __init__(self, client: Any, source: RowSource) -> None:
+        self._client = client
+        self._source = source
+        self._weights = _placed_weights(client, source)
+        self._threads: dict[str, int] = {}
+        self._groups: list[tuple[str, Any]] = []
+
+    def __call__(self, step: Pass[PartialT], token: str) -> PartialT:
+        """Run a pass: a task for each group, whose partials are merged here if they are few."""
+        threads = self._client.nthreads()
+        if threads != self._threads:
+            self._groups = self._grouped(threads, token)
+            self._threads = threads
+        size = len(pickle.dumps(step)) * len(self._groups)
+        graph: Graph = {}
+        keys: list[TaskKey] = [(f"{step.name}-{token}", i) for i in range(len(self._groups))]
+        if size <= _MOST_LITERAL_BYTES:
+            for key, (_, group) in zip(keys, self._groups, strict=True):
+                graph[group.key] = group
+                graph[key] = Task(key, pass_over_group, step, TaskRef(group.key))
+        else:
+            for future in self._started_apart(step, keys, token):
+                graph[future.key] = future
+        if len(keys) > _MOST_GATHERED:
+            root = with_merge_tree(graph, keys, token)
+            result: PartialT = self._client.get(graph, root)
+            return result
+        return merge(*self._client.get(graph, keys))
+
+    def _started_apart(self, step: Pass[PartialT], keys: list[TaskKey], token: str) -> list[Any]:
+        """Start the tasks of a large step, each bound loosely to where its group is.
+
+        The step is a key that all tasks share, to whose holder the scheduler would draw them.
+        """
+        shared: TaskKey = f"kmeans-parameters-{token}"
+        (handed,) = self._client.get(
+            {shared: Task(shared, handed_over, step)}, [shared], sync=False
+        )
+        found = []
+        for address in dict.fromkeys(address for address, _ in self._groups):
+            graph: Graph = {shared: handed}
+            mine = []
+            for key, (at, group) in zip(keys, self._groups, strict=True):
+                if at == address:
+                    graph[group.key] = group
+                    graph[key] = Task(key, pass_over_group, TaskRef(shared), TaskRef(group.key))
+                    mine.append(key)
+            found += self._client.get(graph, mine, sync=False, **_loosely_at(address))
+        return found
+
+    def _grouped(self, threads: dict[str, int], token: str) -> list[tuple[str, Any]]:
+        """Group the blocks where they are, moving some if a worker has far more than its share."""
+        source, client = self._source, self._client
+        rows = [source.graph[part.key] for parts in source.parts for part in _keys_of(parts)]
+        if not threads:
+            client.wait_for_workers(1)
+            threads = client.nthreads()
+        wait_for(client, rows)
+        holders = client.who_has(rows)
+        # A block of several parts is where its first part is.
+        found = [tuple(holders[_keys_of(parts)[0].key]) for parts in source.parts]
+        groups = []
+        starts = source.starts or ()
+        by_address: dict[str, list[tuple[int, ...]]] = {}
+        for address, numbers in placed_groups(source.known_sizes, found, threads):
+            by_address.setdefault(address, []).append(numbers)
+        for address, runs in by_address.items():
+            graph: Graph = {}
+            keys: list[TaskKey] = []
+            for numbers in runs:
+                places, arguments = [], []
+                for number in numbers:
+                    parts = [source.graph[part.key] for part in _keys_of(source.parts[number])]
+                    if self._weights is not None:
+                        parts.append(self._weights[number])
+                    places.append(
+                        BlockPlace(
+                            number,
+                            starts[number],
+                            source.known_sizes[number],
+                            len(source.parts[number]),
+                            self._weights is not None,
+                        )
+                    )
+                    graph.update((future.key, future) for future in parts)
+                    arguments += [TaskRef(future.key) for future in parts]
+                key: TaskKey = (f"kmeans-group-{token}", numbers[0])
+                graph[key] = Task(key, make_group, tuple(places), source.n_features, *arguments)
+                keys.append(key)
+            made = client.get(graph, keys, sync=False, **_loosely_at(address))
+            groups += [(address, future) for future in made]
+        return groups
+
+
+def wait_for(client: Any, futures: list[Any]) -> None:
+    """Wait until futures are computed, or failed: whoever asks for their results is told then."""
+    from distributed import wait
+
+    wait(futures)
+
+
+def _keys_of(parts: tuple[Any, ...]) -> list[Key]:
+    return [part for part in parts if isinstance(part, Key)]
+
+
+def _placed_weights(client: Any, source: RowSource) -> list[Any] | None:
+    """Return the weights of each block as futures, or None."""
+    if source.weights is None:
+        return None
+    keys = [part.key for part in source.weights if isinstance(part, Key)]
+    graph = weights_graph(source)
+    if not keys:
+        first = source.weights[0]
+        assert isinstance(first, RowRange)
+        array = da.from_array(np.asarray(first.array), chunks=(source.known_sizes,))
+        graph, keys = dict(array.__dask_graph__()), array.__dask_keys__()
+    futures: list[Any] = client.get(graph, keys, sync=False)
+    return futures
+
+
+def _loosely_at(address: str) -> dict[str, Any]:
+    """Return options that send tasks to a worker, or elsewhere once it is gone.
+
+    Workers that the user's own annotations ask for come first.
+    """
+    if "workers" in dask.get_annotations():
+        return {}
+    return {"workers": [address], "allow_other_workers": True}
