@@ -21,7 +21,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from daskmeans.algorithms.assignment import CenterSet, measure_centers, model_shift
-from daskmeans.algorithms.kmeans import Seeding, fit
+from daskmeans.algorithms.kmeans import Fitted, Seeding, fit
 from daskmeans.algorithms.restarts import IterationRecord
 from daskmeans.algorithms.rowwise import distance_rows, fill, label_rows, map_lazily
 from daskmeans.blocks.inputs import ArrayLike, as_dask_array, is_lazy
@@ -251,6 +251,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             )
         if self.verbose:
             print(f"Converged after {fitted.n_iter} iterations: {fitted.reason}.")
+        # Sizes that were unknown have been counted meanwhile.
+        return self._keep(fitted, X, run.source.known_sizes)
+
+    def _keep(self, fitted: Fitted, X: ArrayLike, sizes: tuple[int, ...]) -> KMeans:
+        """Take over what a fit found; labels that it left out are made when they are used."""
         self.cluster_centers_ = fitted.centers
         self.inertia_ = fitted.inertia
         self.n_iter_ = fitted.n_iter
@@ -260,8 +265,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         self.bytes_read_ = fitted.bytes_read
         self.labels_ = fitted.labels
         if self.labels_ is None:
-            # Sizes that were unknown have been counted meanwhile.
-            self.labels_ = self._lazy_labels(X, run.source.known_sizes)
+            self.labels_ = self._lazy_labels(X, sizes)
         return self
 
     def _seeding(self, X: ArrayLike) -> Seeding:
