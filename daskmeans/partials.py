@@ -222,3 +222,19 @@ class Costs:
 def no_cost() -> Array:
     """Return the digits of the sum of no terms."""
     return np.zeros(DIGITS, np.int64)
+
+
+@dataclass(frozen=True)
+class BinCounts:
+    """How many rows lie in each bin.
+
+    Attributes
+    ----------
+    counts : ndarray of shape (b, c), int64
+    """
+
+    counts: Array
+
+    @classmethod
+    def combine(cls, partials: Sequence[BinCounts]) -> BinCounts:
+        return cls(np.sum([partial.counts for partial in partials], axis=0))

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from daskmeans.kernels.distances import add_terms
 from daskmeans.kernels.exact_sum import carried
-from daskmeans.partials import ClusterSums, Costs, KeyedRows, Ranges, Survey, no_cost
+from daskmeans.partials import (
+    BinCounts,
+    ClusterSums,
+    Costs,
+    KeyedRows,
+    Ranges,
+    Survey,
+    no_cost,
+)
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -63,6 +71,10 @@ def make_costs(generator, number):
     return Costs(tuple(digits), counts, ((0, number, labels), (1, number, 2 - labels)))
 
 
+def make_bin_counts(generator, number):
+    return BinCounts(generator.integers(0, 2**40, (3, 2)))
+
+
 each_partial = pytest.mark.parametrize(
     "make",
     [
@@ -72,6 +84,7 @@ each_partial = pytest.mark.parametrize(
         make_survey,
         make_cluster_sums,
         make_costs,
+        make_bin_counts,
     ],
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import dask.array as da
 import numpy as np
@@ -32,6 +32,9 @@ from daskmeans.estimators.rows import (
 )
 from daskmeans.passes.events import Event, IterationEnded, observing
 from daskmeans.typing import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
@@ -380,6 +383,32 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         centers = self.cluster_centers_
         costs = measure_centers(run, model_shift(centers), centers, keep_labels=False)
         return -costs.inertias()[0]
+
+    def plot(self, X: ArrayLike | None = None, *, ax: Axes | None = None) -> Axes:
+        """Draw the clusters among the rows, or without rows the profiles of the centers.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), optional
+            As in `fit`; two passes read it. See `daskmeans.plots.clusters`, and
+            `daskmeans.plots.profiles` for none.
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure's by default.
+
+        Returns
+        -------
+        matplotlib Axes
+
+        Raises
+        ------
+        MissingExtraError
+            If matplotlib is not installed.
+        """
+        from daskmeans.plots.clusters import clusters
+        from daskmeans.plots.profiles import profiles
+
+        check_is_fitted(self)
+        return profiles(self, ax=ax) if X is None else clusters(self, X, ax=ax)
 
     def _center_set(self, dtype: np.dtype[Any]) -> CenterSet:
         centers = np.asarray(self.cluster_centers_, dtype=np.float64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -18,6 +18,9 @@ from daskmeans.errors import RowsError
 from daskmeans.estimators.kmeans import KMeans
 from daskmeans.estimators.rows import open_rows
 from daskmeans.typing import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _INITS = ("auto", "refined", "k-means++", "random")
 _METRICS = ("inertia",)
@@ -57,6 +60,12 @@ class SweepResult:
         """
         inertias = np.array([model.inertia_ for model in self.models.values()])
         return elbow(self.n_clusters, inertias)
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw the inertia against the number of clusters; see `daskmeans.plots.elbow`."""
+        from daskmeans.plots.sweeps import elbow as draw
+
+        return draw(self, ax=ax)
 
     @property
     def table(self) -> Any:
