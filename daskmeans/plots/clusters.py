@@ -151,6 +151,15 @@ def label_map(labels: Any, shape: tuple[int, int], *, ax: Axes | None = None) ->
     ------
     ValueError
         If there is not one label for each pixel.
+
+    Examples
+    --------
+    >>> import matplotlib
+    >>> matplotlib.use("agg")
+    >>> import numpy as np
+    >>> from daskmeans import plots
+    >>> plots.label_map(np.array([0, 1, 1, 0, 2, 2]), (2, 3)).get_title()
+    'Labels of 2 x 3 pixels'
     """
     height, width = shape
     if labels.shape != (height * width,):

@@ -41,6 +41,16 @@ def profiles(
     ------
     ValueError
         If there is not one name for each feature.
+
+    Examples
+    --------
+    >>> import matplotlib
+    >>> matplotlib.use("agg")
+    >>> from daskmeans import KMeans, plots
+    >>> model = KMeans(2, random_state=0).fit([[0.0, 5.0], [1.0, 5.0], [8.0, 6.0]])
+    >>> ax = plots.profiles(model, ["width", "height"])
+    >>> [label.get_text() for label in ax.get_xticklabels()]
+    ['width', 'height']
     """
     names = names_of_features(model, feature_names)
     centers = model.cluster_centers_

@@ -53,6 +53,15 @@ def silhouette(
     -----
     Rousseeuw, "Silhouettes: a graphical aid to the interpretation and validation of cluster
     analysis", Journal of Computational and Applied Mathematics 20, 1987.
+
+    Examples
+    --------
+    >>> import matplotlib
+    >>> matplotlib.use("agg")
+    >>> from daskmeans import KMeans, plots
+    >>> X = [[0.0], [1.0], [8.0], [9.5]]
+    >>> plots.silhouette(KMeans(2, random_state=0).fit(X), X).get_title()
+    'Silhouettes of 4 rows drawn at random'
     """
     surveyed = survey(open_rows(model, X, None, reset=False), 1, random_state, seeding=False)
     rows = surveyed.sample

@@ -80,6 +80,15 @@ def metrics(result: Swept, names: Sequence[str] | None = None, *, ax: Axes | Non
     ------
     ValueError
         For a metric that the sweep did not compute.
+
+    Examples
+    --------
+    >>> import matplotlib
+    >>> matplotlib.use("agg")
+    >>> from daskmeans import plots, sweep
+    >>> found = sweep([[0.0], [1.0], [8.0], [9.5]], [1, 2, 3], random_state=0)
+    >>> plots.metrics(found).get_title()
+    'Inertia by number of clusters'
     """
     names = list(result.scores) if names is None else list(names)
     for name in names:
