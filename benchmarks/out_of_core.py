@@ -189,7 +189,7 @@ def _time_figures(bench: Bench) -> list[Figure]:
             lambda s: s["dask-ml-pass"] / s["pass"],
         ),
         _figure(
-            "dask-ml's k-means|| of 2 rounds / our first pass and clustering of the sample",
+            "dask-ml's k-means\\|\\| of 2 rounds / our first pass and clustering of the sample",
             ">= 40",
             bench.in_turn("seeding", "dask-ml-seeding", n_pairs=_SEEDING_PAIRS),
             lambda s: s["dask-ml-seeding"] / s["seeding"],
