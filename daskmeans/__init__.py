@@ -9,6 +9,7 @@ from daskmeans.estimators.kmeans import KMeans
 if TYPE_CHECKING:
     from daskmeans.edges.sources import open_rows
     from daskmeans.edges.zarr_output import write_zarr
+    from daskmeans.estimators.sweep import sweep
 
 __all__ = [
     "KMeans",
@@ -17,22 +18,24 @@ __all__ = [
     "kmeans_parallel",
     "kmeans_plusplus",
     "open_rows",
+    "sweep",
     "write_zarr",
 ]
 
 __version__ = "0.1.0.dev0"
 
 # Not before they are asked for: zarr is a tenth of a second that a fit of an array does without.
-_EDGES = {
+_LAZY = {
     "open_rows": "daskmeans.edges.sources",
+    "sweep": "daskmeans.estimators.sweep",
     "write_zarr": "daskmeans.edges.zarr_output",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _EDGES:
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_EDGES[name]), name)
+    return getattr(importlib.import_module(_LAZY[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -190,13 +190,13 @@ class Costs:
         The sums, see `kernels.exact_sum`.
     counts : tuple of ndarrays of shape (k,), int64
         Rows nearest to each center.
-    labels : tuple of (block number, ndarray of shape (r,), int32)
-        Labels of the first set of centers, where they were asked for.
+    labels : tuple of (number of the set of centers, block number, ndarray of shape (r,), int32)
+        Labels, where they were asked for.
     """
 
     digits: tuple[Array, ...]
     counts: tuple[Array, ...]
-    labels: tuple[tuple[int, Labels], ...] = ()
+    labels: tuple[tuple[int, int, Labels], ...] = ()
 
     @classmethod
     def combine(cls, partials: Sequence[Costs]) -> Costs:
@@ -205,19 +205,36 @@ class Costs:
         return cls(
             tuple(map(carried, digits)),
             _added([partial.counts for partial in partials]),
-            tuple(pair for partial in partials for pair in partial.labels),
+            tuple(part for partial in partials for part in partial.labels),
         )
 
     def inertias(self) -> tuple[float, ...]:
         """Return each sum, rounded once to float64."""
         return tuple(rounded(digits) for digits in self.digits)
 
-    def all_labels(self) -> Labels:
-        """Return the labels in the order of the rows."""
-        parts = [labels for _, labels in sorted(self.labels, key=lambda pair: pair[0])]
+    def all_labels(self, number: int = 0) -> Labels:
+        """Return the labels by one set of centers in the order of the rows."""
+        found = {block: labels for of, block, labels in self.labels if of == number}
+        parts = [found[block] for block in sorted(found)]
         return np.concatenate(parts) if parts else np.empty(0, np.int32)
 
 
 def no_cost() -> Array:
     """Return the digits of the sum of no terms."""
     return np.zeros(DIGITS, np.int64)
+
+
+@dataclass(frozen=True)
+class BinCounts:
+    """How many rows lie in each bin.
+
+    Attributes
+    ----------
+    counts : ndarray of shape (b, c), int64
+    """
+
+    counts: Array
+
+    @classmethod
+    def combine(cls, partials: Sequence[BinCounts]) -> BinCounts:
+        return cls(np.sum([partial.counts for partial in partials], axis=0))

@@ -21,6 +21,8 @@ LAYERS = {
     "passes": 4,
     "algorithms": 5,
     "estimators": 6,
+    # Estimators draw themselves, and plots open rows as estimators do.
+    "plots": 6,
     "edges": 7,
 }
 

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from daskmeans.kernels.distances import add_terms
 from daskmeans.kernels.exact_sum import carried
-from daskmeans.partials import ClusterSums, Costs, KeyedRows, Ranges, Survey, no_cost
+from daskmeans.partials import (
+    BinCounts,
+    ClusterSums,
+    Costs,
+    KeyedRows,
+    Ranges,
+    Survey,
+    no_cost,
+)
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -60,7 +68,11 @@ def make_costs(generator, number):
         digits.append(carried(total))
     labels = generator.integers(0, 3, int(generator.integers(0, 4))).astype(np.int32)
     counts = (np.bincount(labels, minlength=3), np.bincount(labels, minlength=3))
-    return Costs(tuple(digits), counts, ((number, labels),))
+    return Costs(tuple(digits), counts, ((0, number, labels), (1, number, 2 - labels)))
+
+
+def make_bin_counts(generator, number):
+    return BinCounts(generator.integers(0, 2**40, (3, 2)))
 
 
 each_partial = pytest.mark.parametrize(
@@ -72,6 +84,7 @@ each_partial = pytest.mark.parametrize(
         make_survey,
         make_cluster_sums,
         make_costs,
+        make_bin_counts,
     ],
 )
 
@@ -85,7 +98,8 @@ def assert_same(a, b):
                 assert_same(getattr(a, field.name), getattr(b, field.name))
         if isinstance(a, Costs):
             # Blocks' labels stay apart until they are put in the order of the blocks.
-            assert_same(a.all_labels(), b.all_labels())
+            for number in (0, 1):
+                assert_same(a.all_labels(number), b.all_labels(number))
     elif isinstance(a, tuple):
         assert len(a) == len(b)
         for one, other in zip(a, b, strict=True):
@@ -155,7 +169,7 @@ def test_costs_are_rounded_once():
 def test_labels_are_put_in_the_order_of_the_blocks():
     counts = (np.zeros(3, np.int64),)
     parts = [
-        Costs((no_cost(),), counts, ((number, np.array([number], np.int32)),))
+        Costs((no_cost(),), counts, ((0, number, np.array([number], np.int32)),))
         for number in (2, 10, 0, 1)
     ]
     assert Costs.combine(parts).all_labels().tolist() == [0, 1, 2, 10]

@@ -249,7 +249,7 @@ class CostParameters:
     quantisation : Quantisation or None
         None where nothing is remembered.
     keep_labels : bool
-        Return the labels by the first set of centers.
+        Return the labels by each set of centers.
     """
 
     assignments: tuple[Assignment, ...]
@@ -273,8 +273,8 @@ def cost_chunk(block: Block, parameters: CostParameters) -> Costs:
         add_terms(total, terms)
         digits.append(total)
         counts.append(np.bincount(labels, minlength=len(centers.centers)))
-        if parameters.keep_labels and number == 0:
-            kept.append((block.number, labels))
+        if parameters.keep_labels:
+            kept.append((number, block.number, labels))
     for assignment in parameters.assignments:
         if assignment.state is not None:
             forget(assignment.state.fit, block.number)

@@ -10,10 +10,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from daskmeans.algorithms.assignment import measure, measure_centers
-from daskmeans.algorithms.lloyd import lloyd
+from daskmeans.algorithms.assignment import Assignment, CenterSet, measure
+from daskmeans.algorithms.lloyd import Converged, lloyd
 from daskmeans.algorithms.refine import racers, refined_centers
-from daskmeans.algorithms.restarts import IterationRecord, LloydResult
+from daskmeans.algorithms.restarts import FELL_BEHIND, IterationRecord
 from daskmeans.algorithms.seeding import (
     distinct_rows,
     kmeans_parallel,
@@ -118,7 +118,7 @@ def fit(
     init = seeding.init
     from_sample = isinstance(init, str) and init != "k-means||"
     surveyed = survey(run, n_clusters, new_seed(random_state), seeding=from_sample)
-    seeding = _decided(seeding, surveyed, n_clusters)
+    seeding = decided(seeding, surveyed, n_clusters)
     seeded_from = distinct_rows(surveyed, n_clusters) if from_sample else surveyed
     starts = [
         initial_centers(run, seeded_from, n_clusters, seeding, random_state)
@@ -136,41 +136,67 @@ def fit(
             max_passes=max_passes,
             algorithm=algorithm,
         )
-        results = converged.results
-        costs = measure(
-            run,
-            converged.assignments,
-            surveyed.quantisation,
-            keep_labels=keep_labels and len(results) == 1,
-        )
-    inertias = costs.inertias()
-    best = int(np.argmin(inertias))
-    chosen: LloydResult = results[best]
-    labels = costs.all_labels() if keep_labels else None
-    if keep_labels and len(results) > 1:
-        costs_of_best = measure_centers(run, surveyed.shift, chosen.centers, keep_labels=True)
-        labels = costs_of_best.all_labels()
-    found = int(np.count_nonzero(costs.counts[best]))
-    if found < n_clusters:
-        warnings.warn(
-            f"Number of distinct clusters ({found}) found smaller than n_clusters ({n_clusters}). "
-            "Possibly due to duplicate points in X.",
-            ConvergenceWarning,
-            stacklevel=3,
-        )
-    return Fitted(
-        chosen.centers,
-        inertias[best],
-        chosen.n_iter,
-        chosen.reason,
-        chosen.history,
-        labels,
-        run.n_passes,
-        run.bytes_read,
+        return best_of_each(run, surveyed, converged, keep_labels=keep_labels)[n_clusters]
+
+
+def best_of_each(
+    run: Run, surveyed: Surveyed, converged: Converged, *, keep_labels: bool
+) -> dict[int, Fitted]:
+    """Measure all restarts in one pass; return the best one of each number of clusters.
+
+    Labels are made in the same pass where no restart has a rival, else in another one.
+    """
+    ends = [
+        (result, assignment)
+        for result, assignment in zip(converged.results, converged.assignments, strict=True)
+        if result.reason != FELL_BEHIND
+    ]
+    results = [result for result, _ in ends]
+    counts = [len(result.centers) for result in results]
+    alone = len(set(counts)) == len(results)
+    costs = measure(
+        run,
+        [assignment for _, assignment in ends],
+        surveyed.quantisation,
+        keep_labels=keep_labels and alone,
     )
+    inertias = costs.inertias()
+    best: dict[int, int] = {}
+    for number in np.argsort(inertias, kind="stable"):
+        best.setdefault(counts[number], int(number))
+    labelled, places = costs, best
+    if keep_labels and not alone:
+        sets = [
+            CenterSet.make(results[number].centers, surveyed.shift, run.source.dtype)
+            for number in best.values()
+        ]
+        labelled = measure(run, [Assignment(each) for each in sets], keep_labels=True)
+        places = {n_clusters: place for place, n_clusters in enumerate(best)}
+    fitted = {}
+    for n_clusters, number in sorted(best.items()):
+        found = int(np.count_nonzero(costs.counts[number]))
+        if found < n_clusters:
+            warnings.warn(
+                f"Number of distinct clusters ({found}) found smaller than n_clusters "
+                f"({n_clusters}). Possibly due to duplicate points in X.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        chosen = results[number]
+        fitted[n_clusters] = Fitted(
+            chosen.centers,
+            inertias[number],
+            chosen.n_iter,
+            chosen.reason,
+            chosen.history,
+            labelled.all_labels(places[n_clusters]) if keep_labels else None,
+            run.n_passes,
+            run.bytes_read,
+        )
+    return fitted
 
 
-def _decided(seeding: Seeding, surveyed: Surveyed, n_clusters: int) -> Seeding:
+def decided(seeding: Seeding, surveyed: Surveyed, n_clusters: int) -> Seeding:
     """Choose what is "auto": by the data alone, not by where they are."""
     init, n_init = seeding.init, seeding.n_init
     if seeding.init_is("auto"):

@@ -19,7 +19,12 @@ from daskmeans.algorithms.assignment import (
     assign,
     changed_rows,
 )
-from daskmeans.algorithms.restarts import IterationRecord, LloydResult, make_restarts
+from daskmeans.algorithms.restarts import (
+    IterationRecord,
+    LloydResult,
+    make_restarts,
+    still_ahead,
+)
 from daskmeans.algorithms.survey import Quantisation, Run, Surveyed
 from daskmeans.blocks.block import Block
 from daskmeans.kernels.lloyd import CLEAN, sum_block
@@ -113,6 +118,7 @@ def lloyd(
     rtol: float = 0.0,
     max_passes: int | None = None,
     algorithm: str = "auto",
+    lap: int | None = None,
 ) -> Converged:
     """Iterate from each set of initial centers until it stops moving; all share every pass.
 
@@ -121,6 +127,7 @@ def lloyd(
     run : function (Pass) -> Partial
     surveyed : Surveyed
     initial : sequence of ndarrays of shape (k, d)
+        Not all of them have to have as many centers.
     fit : str
         Name under which rows are remembered between passes, see `blocks.row_state.new_fit`.
     max_iter : int
@@ -134,6 +141,9 @@ def lloyd(
         runner's first one: its own, and one for the assignment to the final centers.
     algorithm : {"auto", "lloyd", "elkan"}
         Whether bounds may leave out distances: not for "lloyd". The answer is the same.
+    lap : int, optional
+        Iterations after which, again and again, the slower half of the restarts with as many
+        clusters is dropped. None drops none.
 
     Returns
     -------
@@ -141,7 +151,7 @@ def lloyd(
     """
     results = [LloydResult(np.asarray(centers, dtype=np.float64)) for centers in initial]
     restarts = make_restarts(run, surveyed, results, fit, algorithm)
-    running = list(restarts)
+    running, racing = list(restarts), list(restarts)
     quantisation = surveyed.quantisation
     limit: float | None = None
     for iteration in range(1, max_iter + 1):
@@ -194,6 +204,8 @@ def lloyd(
             elif not n_relocated and _gain(surveyed, sums, centers, new_centers, inertia) < rtol:
                 result.reason = "relative tolerance"
         best = min(running, key=lambda each: each.result.history[-1].inertia).result.history[-1]
+        if lap is not None and iteration % lap == 0:
+            racing = still_ahead(racing)
         running = [restart for restart in running if restart.result.reason == "max_iter"]
         tell(IterationEnded(iteration, best.inertia, best.center_shift, len(running)))
         if not running:

@@ -17,6 +17,7 @@ from daskmeans.typing import Array
 _SMALLEST_REACH, _LARGEST_REACH = 1e-12, 1e14
 # Multiplications for a row below which bounds cost more than they save.
 _LEAST_WORK = 150
+FELL_BEHIND = "fell behind"
 # Passes before which centers are grouped: at first, and once they have left where seeding put them.
 _GROUPED_AT = (1, 4)
 
@@ -65,8 +66,8 @@ class LloydResult:
     centers : ndarray of shape (k, d), float64
     n_iter : int
     reason : str
-        Why it stopped: "center shift zero", "tolerance", "relative tolerance", "max_iter" or
-        "max_passes".
+        Why it stopped: "center shift zero", "tolerance", "relative tolerance", "max_iter",
+        "max_passes" or "fell behind".
     history : list of IterationRecord
     """
 
@@ -131,16 +132,42 @@ def make_restarts(
     run : function (Pass) -> Partial
     surveyed : Surveyed
     results : list of LloydResult
-        With their initial centers.
+        With their initial centers, not all of them as many.
     fit, algorithm : see `lloyd.lloyd`
     """
-    k = len(results[0].centers)
-    bounded = algorithm != "lloyd" and _keeps_bounds(surveyed, k)
-    n_groups = -(-k // centers_a_group(k, surveyed.n_features))
-    rows = surveyed.n_rows * len(results)
-    bounded = bounded and rows * bytes_a_row(n_groups) <= run.row_state_bytes
-    remembers = bounded or rows * bytes_a_row(0) <= run.row_state_bytes
-    return [
-        Restart(result, StateKey(fit, number) if remembers else None, bounded)
-        for number, result in enumerate(results)
+    counts = [len(result.centers) for result in results]
+    bounded = [algorithm != "lloyd" and _keeps_bounds(surveyed, k) for k in counts]
+    n_groups = [
+        -(-k // centers_a_group(k, surveyed.n_features)) if bounds else 0
+        for k, bounds in zip(counts, bounded, strict=True)
     ]
+    free = run.row_state_bytes
+    if surveyed.n_rows * sum(map(bytes_a_row, n_groups)) > free:
+        bounded = [False] * len(results)
+    remembers = any(bounded) or surveyed.n_rows * bytes_a_row(0) * len(results) <= free
+    return [
+        Restart(result, StateKey(fit, number) if remembers else None, bounds)
+        for number, (result, bounds) in enumerate(zip(results, bounded, strict=True))
+    ]
+
+
+def still_ahead(restarts: list[Restart]) -> list[Restart]:
+    """Drop the slower half of the restarts for each number of clusters; return the others.
+
+    Those with the higher inertia; of an odd number the one in the middle stays. Halving after equal
+    numbers of iterations: Jamieson and Talwalkar, "Non-stochastic best arm identification and
+    hyperparameter optimization", AISTATS 2016.
+    """
+    by_count: dict[int, list[Restart]] = {}
+    for restart in restarts:
+        by_count.setdefault(len(restart.result.centers), []).append(restart)
+    ahead = []
+    for rivals in by_count.values():
+        rivals.sort(key=lambda restart: restart.result.history[-1].inertia)
+        half = (len(rivals) + 1) // 2
+        ahead += rivals[:half]
+        for restart in rivals[half:]:
+            # One that has converged has cost what it costs: it stays in the final comparison.
+            if restart.result.reason == "max_iter":
+                restart.result.reason = FELL_BEHIND
+    return ahead

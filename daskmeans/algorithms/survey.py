@@ -210,12 +210,58 @@ def survey(run: Run, n_clusters: int, seed: int, *, seeding: bool = True) -> Sur
         If a row is not finite, there are fewer rows than clusters or no positive weight, or the
         values are too large or too small for squared distances.
     """
+    return SharedSurvey.make(run, n_clusters, seed, seeding=seeding).for_clusters(n_clusters)
+
+
+@dataclass(frozen=True)
+class SharedSurvey:
+    """One first pass for several numbers of clusters.
+
+    For each it tells, to the bit, what a survey for that number alone would: a smaller sample is
+    the part of a larger one that was drawn first.
+
+    Attributes
+    ----------
+    source : RowSource
+    found : Survey
+    seeding : bool
+    """
+
+    source: RowSource
+    found: Survey
+    seeding: bool
+
+    @classmethod
+    def make(cls, run: Run, most_clusters: int, seed: int, *, seeding: bool = True) -> SharedSurvey:
+        """Make the pass for at most so many clusters; parameters and errors as for `survey`."""
+        m = _rows_to_sample(run.source, most_clusters, seeding)
+        found = _find(run, most_clusters, m, seed)
+        shared = cls(run.source, found, seeding)
+        _check_resolution(_understood(found, m, run.source), found.sample, run.source.feature_names)
+        return shared
+
+    def for_clusters(self, n_clusters: int) -> Surveyed:
+        """Return the survey for a number of clusters, with the sample that it asks for."""
+        m = _rows_to_sample(self.source, n_clusters, self.seeding)
+        return _understood(self.found, m, self.source)
+
+    @property
+    def rows_are_equal(self) -> bool:
+        """Whether there is only one distinct row."""
+        return bool((self.found.ranges.low == self.found.ranges.high).all())
+
+
+def _rows_to_sample(source: RowSource, n_clusters: int, seeding: bool) -> int:
+    if not seeding:
+        return SAMPLE_MIN_ROWS
+    return sample_size(n_clusters, source.n_features, source.dtype.itemsize)
+
+
+def _find(run: Run, n_clusters: int, m: int, seed: int) -> Survey:
+    """Run the pass, for a sample of m rows."""
     source = run.source
     if source.sizes is not None:
         _check_row_count(source.n_rows, n_clusters, source.n_features)
-    m = SAMPLE_MIN_ROWS
-    if seeding:
-        m = sample_size(n_clusters, source.n_features, source.dtype.itemsize)
     limit = _key_limit(m, None if source.sizes is None else source.n_rows)
     parameters = SurveyParameters(seed, m, limit, not source.in_memory, source.feature_names)
     found = run(Pass("kmeans-survey", survey_chunk, parameters))
@@ -226,7 +272,7 @@ def survey(run: Run, n_clusters: int, seed: int, *, seeding: bool = True) -> Sur
         # Out of luck, about once in 10**15 fits: keep every row's key.
         everything = replace(parameters, key_limit=2**64 - 1)
         found = run(Pass("kmeans-survey", survey_chunk, everything))
-    return _understood(found, m, source)
+    return found
 
 
 def _check_row_count(n_rows: int, n_clusters: int, n_features: int) -> None:
@@ -262,16 +308,16 @@ def _understood(found: Survey, m: int, source: RowSource) -> Surveyed:
         sample = source.whole_array()
     else:
         sample = source.whole_array()[numbers]
-    # A float32 shift is exact in every working dtype, so float32 and float64 rows that hold the
-    # same numbers are shifted alike.
-    mean = _mean(sample)
+    # Of the rows drawn first, whatever the number of clusters: fits of several numbers share
+    # quantised sums. A float32 shift is exact in every working dtype, so float32 and float64 rows
+    # that hold the same numbers are shifted alike.
+    mean = _mean(sample if m <= SAMPLE_MIN_ROWS else sample[order < SAMPLE_MIN_ROWS])
     with np.errstate(over="ignore"):
         narrow = mean.astype(np.float32).astype(np.float64)
     shift = np.where(np.isfinite(narrow), narrow, mean)
     reach = np.maximum(np.abs(ranges.low - shift), np.abs(ranges.high - shift))
     _check_reach(reach, names)
     scale = _scale(reach, ranges.n_rows)
-    _check_resolution(scale[:d], sample[np.argsort(order)[:_SPREAD_ROWS]], names)
     quantised_shift = np.zeros(len(scale))
     quantised_shift[:d] = shift
     return Surveyed(
@@ -355,9 +401,13 @@ def _scale(reach: Array, n_rows: int) -> Array:
     return scale
 
 
-def _check_resolution(scale: Array, sample: Array, names: tuple[str, ...] | None) -> None:
+def _check_resolution(surveyed: Surveyed, drawn: KeyedRows, names: tuple[str, ...] | None) -> None:
     """Warn where a column's range is so wide that its usual values are rounded coarsely."""
-    quartiles = np.percentile(sample.astype(np.float64), [25, 75], axis=0)
+    scale = surveyed.quantisation.scale[: surveyed.n_features]
+    # One row more was drawn than the sample holds.
+    n_rows = min(_SPREAD_ROWS, len(surveyed.sample))
+    first = np.searchsorted(surveyed.sample_numbers, drawn.row_numbers[:n_rows])
+    quartiles = np.percentile(surveyed.sample[first].astype(np.float64), [25, 75], axis=0)
     spread = quartiles[1] - quartiles[0]
     coarse = np.flatnonzero((spread > 0) & (1 / scale > 1e-6 * spread))
     if coarse.size:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import dask.array as da
 import numpy as np
@@ -21,7 +21,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from daskmeans.algorithms.assignment import CenterSet, measure_centers, model_shift
-from daskmeans.algorithms.kmeans import Seeding, fit
+from daskmeans.algorithms.kmeans import Fitted, Seeding, fit
 from daskmeans.algorithms.restarts import IterationRecord
 from daskmeans.algorithms.rowwise import distance_rows, fill, label_rows, map_lazily
 from daskmeans.blocks.inputs import ArrayLike, as_dask_array, is_lazy
@@ -32,6 +32,9 @@ from daskmeans.estimators.rows import (
 )
 from daskmeans.passes.events import Event, IterationEnded, observing
 from daskmeans.typing import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
@@ -251,6 +254,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             )
         if self.verbose:
             print(f"Converged after {fitted.n_iter} iterations: {fitted.reason}.")
+        # Sizes that were unknown have been counted meanwhile.
+        return self._keep(fitted, X, run.source.known_sizes)
+
+    def _keep(self, fitted: Fitted, X: ArrayLike, sizes: tuple[int, ...]) -> KMeans:
+        """Take over what a fit found; labels that it left out are made when they are used."""
         self.cluster_centers_ = fitted.centers
         self.inertia_ = fitted.inertia
         self.n_iter_ = fitted.n_iter
@@ -260,8 +268,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         self.bytes_read_ = fitted.bytes_read
         self.labels_ = fitted.labels
         if self.labels_ is None:
-            # Sizes that were unknown have been counted meanwhile.
-            self.labels_ = self._lazy_labels(X, run.source.known_sizes)
+            self.labels_ = self._lazy_labels(X, sizes)
         return self
 
     def _seeding(self, X: ArrayLike) -> Seeding:
@@ -376,6 +383,32 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         centers = self.cluster_centers_
         costs = measure_centers(run, model_shift(centers), centers, keep_labels=False)
         return -costs.inertias()[0]
+
+    def plot(self, X: ArrayLike | None = None, *, ax: Axes | None = None) -> Axes:
+        """Draw the clusters among the rows, or without rows the profiles of the centers.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), optional
+            As in `fit`; two passes read it. See `daskmeans.plots.clusters`, and
+            `daskmeans.plots.profiles` for none.
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure's by default.
+
+        Returns
+        -------
+        matplotlib Axes
+
+        Raises
+        ------
+        MissingExtraError
+            If matplotlib is not installed.
+        """
+        from daskmeans.plots.clusters import clusters
+        from daskmeans.plots.profiles import profiles
+
+        check_is_fitted(self)
+        return profiles(self, ax=ax) if X is None else clusters(self, X, ax=ax)
 
     def _center_set(self, dtype: np.dtype[Any]) -> CenterSet:
         centers = np.asarray(self.cluster_centers_, dtype=np.float64)
