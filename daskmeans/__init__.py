@@ -8,6 +8,7 @@ from daskmeans.estimators.kmeans import KMeans
 
 if TYPE_CHECKING:
     from daskmeans.edges.sources import open_rows
+    from daskmeans.edges.upload import upload_to
     from daskmeans.edges.zarr_output import write_zarr
     from daskmeans.estimators.sweep import sweep
 
@@ -19,6 +20,7 @@ __all__ = [
     "kmeans_plusplus",
     "open_rows",
     "sweep",
+    "upload_to",
     "write_zarr",
 ]
 
@@ -28,6 +30,7 @@ __version__ = "0.1.0.dev0"
 _LAZY = {
     "open_rows": "daskmeans.edges.sources",
     "sweep": "daskmeans.estimators.sweep",
+    "upload_to": "daskmeans.edges.upload",
     "write_zarr": "daskmeans.edges.zarr_output",
 }
 

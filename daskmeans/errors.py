@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "ClusterError",
     "DaskMeansError",
     "MissingExtraError",
     "ModelFormatError",
@@ -19,6 +20,10 @@ class DaskMeansError(Exception):
 
 class RowsError(DaskMeansError, ValueError):
     """Rows or weights that k-means cannot take. The text says where, and what to do."""
+
+
+class ClusterError(DaskMeansError, RuntimeError):
+    """A cluster that cannot do the work: too small, without this package, or dying of it."""
 
 
 class OutputExistsError(DaskMeansError, FileExistsError):

@@ -20,6 +20,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,8 +38,10 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def _sources_digest() -> str:
     """Digest of the sources of all kernels."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
+    # Not by paths: on a cluster's workers the package may be inside of a zip file.
+    for source in sorted(files(__package__).iterdir(), key=lambda each: each.name):
+        if source.name.endswith(".py"):
+            digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
 
 

@@ -234,7 +234,8 @@ def wait_for(client: Any, futures: list[Any]) -> None:
     """Wait until futures are computed, or failed: whoever asks for their results is told then."""
     from distributed import wait
 
-    wait(futures)
+    with client.as_current():
+        wait(futures)
 
 
 def _keys_of(parts: tuple[Any, ...]) -> list[Key]:

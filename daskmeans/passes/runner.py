@@ -14,6 +14,7 @@ from daskmeans.blocks.block import Block
 from daskmeans.blocks.chains import held_elsewhere, unchained
 from daskmeans.blocks.source import Key, Part, Readable, RowSource
 from daskmeans.partials import PartialT
+from daskmeans.passes.cluster_checks import check_client, check_fits, explained
 from daskmeans.passes.events import PassEnded, PassStarted, tell
 from daskmeans.passes.graph import Graph, TaskKey, graph_of_blocks, graph_of_walks
 from daskmeans.passes.persist import Persist, decide, gathered_here, placed_on_cluster
@@ -84,7 +85,10 @@ class Runner:
         self._on_workers: ResidentBlocks | None = None
         self._token = uuid.uuid4().hex
         self._numbers = count()
+        if self._client is not None:
+            check_client(self._client)
         if self._client is not None and source.in_memory:
+            check_fits(self._client, source, kept=True)
             # Once, in its blocks, instead of with every pass.
             self.source = placed_on_cluster(self._client, source)
         self._place()
@@ -96,6 +100,8 @@ class Runner:
         apart = unchained(self.source)
         if self._client is not None:
             self._resident = held_elsewhere(self.source)
+            if not self._resident:
+                check_fits(self._client, self.source, kept=self._persist is True)
         else:
             self._resident = apart is not None and _all_resident(apart)
         if not self._resident and decide(self.source, self._persist, self._scheduler, self._client):
@@ -152,7 +158,8 @@ class Runner:
         result: PartialT
         # The tasks of a user's graph may use BLAS; kernels do not.
         quiet = self._client is not None or (self._here and in_memory)
-        with nullcontext() if quiet else blas_on_one_thread():
+        explaining = nullcontext() if self._client is None else explained(self._client, self.source)
+        with explaining, nullcontext() if quiet else blas_on_one_thread():
             if self._here and self._readings is not None:
                 result = self._walk_here(step, self._readings, in_memory)
             elif self._on_workers is not None:
