@@ -119,6 +119,18 @@ def weights_graph(source: RowSource) -> dict[TaskKey, Any]:
     return {task.key: task for key in keys for task in _ancestors(source.graph, key)}
 
 
+def tasks_behind(graph: Mapping[TaskKey, Any], key: TaskKey) -> set[TaskKey]:
+    """Return the keys of all tasks behind a key, its own too; those of futures are not known."""
+    found = {key}
+    waiting = [key]
+    while waiting:
+        for other in getattr(graph.get(waiting.pop()), "dependencies", ()):
+            if other not in found:
+                found.add(other)
+                waiting.append(other)
+    return found
+
+
 def _ancestors(graph: Mapping[TaskKey, Any], key: TaskKey) -> list[GraphNode]:
     """Return the tasks behind a key in an order in which they can run, its own last."""
     ordered: dict[TaskKey, GraphNode] = {}

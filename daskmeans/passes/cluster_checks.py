@@ -10,6 +10,7 @@ from typing import Any
 
 from dask.utils import format_bytes
 
+from daskmeans.blocks.chains import tasks_behind
 from daskmeans.blocks.source import Key, RowSource
 from daskmeans.errors import ClusterError
 
@@ -21,21 +22,15 @@ _checked: weakref.WeakKeyDictionary[Any, set[str]] = weakref.WeakKeyDictionary()
 
 
 def check_client(client: Any) -> None:
-    """Raise if a client cannot run passes, and warn if the cluster has other versions.
+    """Raise if a cluster cannot run passes, and warn if it has other versions.
 
     The cluster is asked once, and then for the workers that joined.
 
     Raises
     ------
     ClusterError
-        If the client is asynchronous, or the scheduler or a worker cannot import this package.
+        If the scheduler or a worker cannot import this package.
     """
-    if client.asynchronous:
-        raise ClusterError(
-            "The current dask client is asynchronous, and k-means waits for the results of its "
-            "passes. Call it in a thread with a client of its own: Client(address_of_the_scheduler)"
-            " there, or `await asyncio.to_thread(...)` around a function that makes one."
-        )
     known = _checked.setdefault(client, set())
     new = set(client.nthreads()) - known
     found = _answers(client, sorted(new), and_scheduler=not known)
@@ -139,8 +134,13 @@ def check_fits(client: Any, source: RowSource, *, kept: bool) -> None:
 
 
 @contextmanager
-def explained(client: Any, source: RowSource) -> Iterator[None]:
+def explained(source: RowSource) -> Iterator[None]:
     """Context that says what dying workers worked on, in rows and bytes.
+
+    Parameters
+    ----------
+    source : RowSource
+        As it was before the cluster kept its rows: dying tasks may be those of its graph.
 
     Raises
     ------
@@ -152,29 +152,32 @@ def explained(client: Any, source: RowSource) -> Iterator[None]:
     try:
         yield
     except KilledWorker as error:
-        limits = _memory_limits(client)
-        allowed = format_bytes(max(limits)) if limits else "as much as its machine has"
-        blocks = {
-            part.key: number
-            for number, parts in enumerate(source.parts)
-            for part in parts
-            if isinstance(part, Key)
-        }
+        limit = error.last_worker.memory_limit
+        allowed = format_bytes(limit) if limit else "as much as its machine has"
+        block = _block_made_by(source, error.task)
         if source.sizes is None:
             work = "blocks of unknown size"
-        elif error.task in blocks:
-            number = blocks[error.task]
-            work = f"{_place(source, number)}, {format_bytes(_block_bytes(source, number))}"
+        elif block is not None:
+            work = f"{_place(source, block)}, {format_bytes(_block_bytes(source, block))}"
         else:
-            number, size = _largest_block(source)
-            work = f"blocks one by one, the largest {_place(source, number)}, {format_bytes(size)}"
+            block, size = _largest_block(source)
+            work = f"blocks one by one, the largest {_place(source, block)}, {format_bytes(size)}"
         raise ClusterError(
             f"{error.allowed_failures + 1} workers died one after the other at the task "
-            f"{error.task!r}, the last one at {error.last_worker.address}. It works on {work}; a "
-            f"worker may hold {allowed}, shared by its threads. If memory was the reason (the "
+            f"{error.task!r}, the last one at {error.last_worker.address}. It works on {work}; "
+            f"that worker may hold {allowed}, shared by its threads. If memory was the reason (the "
             "worker's log tells), rechunk X to smaller blocks, give workers fewer threads or more "
             "memory, or use persist=False."
         ) from error
+
+
+def _block_made_by(source: RowSource, task: Any) -> int | None:
+    """Return the number of the first block that a task is needed for, or None."""
+    for number, parts in enumerate(source.parts):
+        keys = [part.key for part in parts if isinstance(part, Key)]
+        if any(task in tasks_behind(source.graph, key) for key in keys):
+            return number
+    return None
 
 
 def _memory_limits(client: Any) -> list[int]:

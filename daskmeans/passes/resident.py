@@ -193,7 +193,7 @@ class ResidentBlocks:
         if not threads:
             client.wait_for_workers(1)
             threads = client.nthreads()
-        wait_for(client, rows)
+        wait_for(rows)
         holders = client.who_has(rows)
         # A block of several parts is where its first part is.
         found = [tuple(holders[_keys_of(parts)[0].key]) for parts in source.parts]
@@ -230,12 +230,12 @@ class ResidentBlocks:
         return groups
 
 
-def wait_for(client: Any, futures: list[Any]) -> None:
+def wait_for(futures: list[Any]) -> None:
     """Wait until futures are computed, or failed: whoever asks for their results is told then."""
-    from distributed import wait
-
-    with client.as_current():
-        wait(futures)
+    # `distributed.wait` asks for a default client, which a fit in another thread may have changed.
+    for future in futures:
+        if not future.done():
+            future.exception()
 
 
 def _keys_of(parts: tuple[Any, ...]) -> list[Key]:

@@ -74,7 +74,7 @@ class Runner:
         self._scheduler = with_process_pool(scheduler or current_scheduler())
         self._client = distributed_client(self._scheduler)
         self._here = own_threads or needs_no_graph(self._scheduler)
-        self.source = source
+        self.source = self._given = source
         self.n_passes = 0
         self._n_reads = 0
         self._persist = persist
@@ -122,6 +122,7 @@ class Runner:
     def learn_sizes(self, sizes: tuple[int, ...]) -> None:
         """Take over the rows of each block, counted in a pass."""
         self.source = self.source.with_sizes(sizes)
+        self._given = self._given.with_sizes(sizes)
         self._place()
 
     @property
@@ -158,7 +159,7 @@ class Runner:
         result: PartialT
         # The tasks of a user's graph may use BLAS; kernels do not.
         quiet = self._client is not None or (self._here and in_memory)
-        explaining = nullcontext() if self._client is None else explained(self._client, self.source)
+        explaining = nullcontext() if self._client is None else explained(self._given)
         with explaining, nullcontext() if quiet else blas_on_one_thread():
             if self._here and self._readings is not None:
                 result = self._walk_here(step, self._readings, in_memory)

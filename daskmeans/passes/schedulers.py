@@ -17,6 +17,8 @@ from dask.base import get_scheduler
 from dask.callbacks import Callback
 from dask.system import CPU_COUNT
 
+from daskmeans.errors import ClusterError
+
 Scheduler: TypeAlias = Callable[..., Any]
 
 # What a worker without a memory limit is taken to have.
@@ -24,11 +26,25 @@ _UNLIMITED_WORKER = 4 << 30
 
 
 def current_scheduler() -> Scheduler:
-    """Return the `get` function of the scheduler that dask would use now."""
+    """Return the `get` function of the scheduler that dask would use now.
+
+    Raises
+    ------
+    ClusterError
+        If it is that of an asynchronous client.
+    """
     if "distributed" not in sys.modules and dask.config.get("scheduler", None) is None:
         # dask would import distributed to ask for a client, half the time of a process's first fit.
         return dask.threaded.get
-    return get_scheduler() or dask.threaded.get
+    try:
+        return get_scheduler() or dask.threaded.get
+    except RuntimeError as error:
+        if "asynchronous" not in str(error):
+            raise
+        raise ClusterError(
+            f"{error}. k-means waits for the results of its passes: run it in a thread, by "
+            "asyncio.to_thread, with a synchronous client of its own for the same scheduler."
+        ) from error
 
 
 def local_scheduler() -> Scheduler:

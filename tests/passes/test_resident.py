@@ -242,18 +242,18 @@ def test_fits_at_once_do_not_mix(client, rows, expected):
     found = {}
 
     def run(name, fitting):
-        with dask.config.set(scheduler=client):
-            found[name] = fitting()
+        found[name] = fitting()
 
     threads = [
         threading.Thread(target=run, args=("first", lambda: fit(blocks))),
         threading.Thread(target=run, args=("other", lambda: KMeans(4, random_state=8).fit(blocks))),
         threading.Thread(target=run, args=("again", lambda: fit(blocks))),
     ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(120)
+    with dask.config.set(scheduler=client):
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
     assert_same(found["first"], expected)
     assert_same(found["other"], other)
     assert_same(found["again"], expected)
