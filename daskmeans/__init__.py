@@ -3,20 +3,24 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from daskmeans.algorithms.watch import IterationState
 from daskmeans.estimators.functions import k_means, kmeans_parallel, kmeans_plusplus
 from daskmeans.estimators.kmeans import KMeans
 
 if TYPE_CHECKING:
+    from daskmeans.edges.progress import progress_bar
     from daskmeans.edges.sources import open_rows
     from daskmeans.edges.zarr_output import write_zarr
 
 __all__ = [
+    "IterationState",
     "KMeans",
     "__version__",
     "k_means",
     "kmeans_parallel",
     "kmeans_plusplus",
     "open_rows",
+    "progress_bar",
     "write_zarr",
 ]
 
@@ -25,6 +29,7 @@ __version__ = "0.1.0.dev0"
 # Not before they are asked for: zarr is a tenth of a second that a fit of an array does without.
 _EDGES = {
     "open_rows": "daskmeans.edges.sources",
+    "progress_bar": "daskmeans.edges.progress",
     "write_zarr": "daskmeans.edges.zarr_output",
 }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +19,10 @@ from daskmeans.algorithms.assignment import (
     assign,
     changed_rows,
 )
-from daskmeans.algorithms.restarts import IterationRecord, LloydResult, make_restarts
+from daskmeans.algorithms.fit_state import LloydState
+from daskmeans.algorithms.restarts import IterationRecord, LloydResult, Restart, make_restarts
 from daskmeans.algorithms.survey import Quantisation, Run, Surveyed
+from daskmeans.algorithms.watch import Watch
 from daskmeans.blocks.block import Block
 from daskmeans.kernels.lloyd import CLEAN, sum_block
 from daskmeans.partials import ClusterSums, KeyedRows
@@ -96,10 +98,13 @@ class Converged:
     results : list of LloydResult
     assignments : list of Assignment
         For each the assignment to its final centers, which is still to be made.
+    interrupted : bool
+        By Ctrl-C, which a `Watch` has caught.
     """
 
     results: list[LloydResult]
     assignments: list[Assignment]
+    interrupted: bool
 
 
 def lloyd(
@@ -113,6 +118,8 @@ def lloyd(
     rtol: float = 0.0,
     max_passes: int | None = None,
     algorithm: str = "auto",
+    watch: Watch | None = None,
+    resumed: LloydState | None = None,
 ) -> Converged:
     """Iterate from each set of initial centers until it stops moving; all share every pass.
 
@@ -134,6 +141,10 @@ def lloyd(
         runner's first one: its own, and one for the assignment to the final centers.
     algorithm : {"auto", "lloyd", "elkan"}
         Whether bounds may leave out distances: not for "lloyd". The answer is the same.
+    watch : Watch, optional
+        What may end iterations, Ctrl-C included, which is not caught without it.
+    resumed : LloydState, optional
+        Go on from there; `initial` are its centers.
 
     Returns
     -------
@@ -141,10 +152,52 @@ def lloyd(
     """
     results = [LloydResult(np.asarray(centers, dtype=np.float64)) for centers in initial]
     restarts = make_restarts(run, surveyed, results, fit, algorithm)
-    running = list(restarts)
+    limit = None
+    if resumed is not None:
+        limit = resumed.limit
+        for restart, state in zip(restarts, resumed.restarts, strict=True):
+            restart.restore(state)
+    iterations = _iterations(
+        run,
+        surveyed,
+        restarts,
+        limit,
+        max_iter=max_iter,
+        tol=tol,
+        rtol=rtol,
+        max_passes=max_passes,
+    )
+    interrupted = False
+    if watch is not None:
+        interrupted = watch.over(iterations, run, restarts, limit)
+    else:
+        for _ in iterations:
+            pass
+    return Converged(
+        results,
+        [restart.assignment(surveyed, run.source.dtype) for restart in restarts],
+        interrupted,
+    )
+
+
+def _iterations(
+    run: Run,
+    surveyed: Surveyed,
+    restarts: list[Restart],
+    limit: float | None,
+    *,
+    max_iter: int,
+    tol: float,
+    rtol: float,
+    max_passes: int | None,
+) -> Iterator[float]:
+    """Make an iteration of all restarts that run, and yield the center shift at which they stop."""
+    running = [restart for restart in restarts if restart.running]
     quantisation = surveyed.quantisation
-    limit: float | None = None
-    for iteration in range(1, max_iter + 1):
+    done = max(restart.result.n_iter for restart in restarts)
+    for iteration in range(done + 1, max_iter + 1):
+        if not running:
+            break
         if max_passes is not None and run.n_passes > max_passes - 2:
             for restart in running:
                 restart.result.reason = "max_passes"
@@ -193,13 +246,9 @@ def lloyd(
             elif not n_relocated and _gain(surveyed, sums, centers, new_centers, inertia) < rtol:
                 result.reason = "relative tolerance"
         best = min(running, key=lambda each: each.result.history[-1].inertia).result.history[-1]
-        running = [restart for restart in running if restart.result.reason == "max_iter"]
+        running = [restart for restart in running if restart.running]
         tell(IterationEnded(iteration, best.inertia, best.center_shift, len(running)))
-        if not running:
-            break
-    return Converged(
-        results, [restart.assignment(surveyed, run.source.dtype) for restart in restarts]
-    )
+        yield limit
 
 
 def _dequantised(surveyed: Surveyed, sums: Array) -> tuple[Array, Array, Array]:
