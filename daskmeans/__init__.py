@@ -3,22 +3,26 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from daskmeans.algorithms.watch import IterationState
 from daskmeans.estimators.functions import k_means, kmeans_parallel, kmeans_plusplus
 from daskmeans.estimators.kmeans import KMeans
 
 if TYPE_CHECKING:
+    from daskmeans.edges.progress import progress_bar
     from daskmeans.edges.sources import open_rows
     from daskmeans.edges.upload import upload_to
     from daskmeans.edges.zarr_output import write_zarr
     from daskmeans.estimators.sweep import sweep
 
 __all__ = [
+    "IterationState",
     "KMeans",
     "__version__",
     "k_means",
     "kmeans_parallel",
     "kmeans_plusplus",
     "open_rows",
+    "progress_bar",
     "sweep",
     "upload_to",
     "write_zarr",
@@ -31,6 +35,7 @@ _LAZY = {
     "open_rows": "daskmeans.edges.sources",
     "sweep": "daskmeans.estimators.sweep",
     "upload_to": "daskmeans.edges.upload",
+    "progress_bar": "daskmeans.edges.progress",
     "write_zarr": "daskmeans.edges.zarr_output",
 }
 

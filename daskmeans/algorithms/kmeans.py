@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,9 +12,10 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from daskmeans.algorithms.assignment import Assignment, CenterSet, measure
+from daskmeans.algorithms.fit_state import Continued, FitState, RowsIdentity
 from daskmeans.algorithms.lloyd import Converged, lloyd
 from daskmeans.algorithms.refine import racers, refined_centers
-from daskmeans.algorithms.restarts import FELL_BEHIND, IterationRecord
+from daskmeans.algorithms.restarts import FELL_BEHIND, IterationRecord, LloydResult
 from daskmeans.algorithms.seeding import (
     distinct_rows,
     kmeans_parallel,
@@ -22,6 +24,7 @@ from daskmeans.algorithms.seeding import (
     random_rows,
 )
 from daskmeans.algorithms.survey import Run, Surveyed, survey
+from daskmeans.algorithms.watch import INTERRUPTED, Watch
 from daskmeans.blocks.row_state import new_fit
 from daskmeans.typing import Array, Labels
 
@@ -102,6 +105,9 @@ def fit(
     algorithm: str,
     random_state: np.random.RandomState,
     keep_labels: bool,
+    watch: Watch,
+    save: Callable[[FitState], None] | None = None,
+    resumed: FitState | None = None,
 ) -> Fitted:
     """Fit k-means.
 
@@ -114,16 +120,37 @@ def fit(
     random_state : RandomState
     keep_labels : bool
         Return the labels; they are gathered in this process.
+    watch : Watch
+        Its `save` is set here.
+    save : function (FitState), optional
+    resumed : FitState, optional
+        Go on from there. `seeding` and `random_state` are not used then.
+
+    Raises
+    ------
+    RowsError
+        If the rows are not those that `resumed` was saved of.
     """
     init = seeding.init
     from_sample = isinstance(init, str) and init != "k-means||"
-    surveyed = survey(run, n_clusters, new_seed(random_state), seeding=from_sample)
-    seeding = decided(seeding, surveyed, n_clusters)
-    seeded_from = distinct_rows(surveyed, n_clusters) if from_sample else surveyed
-    starts = [
-        initial_centers(run, seeded_from, n_clusters, seeding, random_state)
-        for _ in range(1 if seeding.init_is("refined") else seeding.n_starts)
-    ]
+    seed = new_seed(random_state)
+    if resumed is not None:
+        seed, from_sample = resumed.seed, resumed.from_sample
+    surveyed = survey(run, n_clusters, seed, seeding=from_sample)
+    if resumed is not None:
+        resumed.rows.check_same(RowsIdentity.of(run.source, surveyed))
+        run = Continued(run, resumed.lloyd)
+        starts = [restart.centers for restart in resumed.lloyd.restarts]
+    else:
+        seeding = decided(seeding, surveyed, n_clusters)
+        seeded_from = distinct_rows(surveyed, n_clusters) if from_sample else surveyed
+        starts = [
+            initial_centers(run, seeded_from, n_clusters, seeding, random_state)
+            for _ in range(1 if seeding.init_is("refined") else seeding.n_starts)
+        ]
+    if save is not None:
+        rows = RowsIdentity.of(run.source, surveyed)
+        watch = replace(watch, save=lambda state: save(FitState(rows, seed, from_sample, state)))
     with new_fit() as name:
         converged = lloyd(
             run,
@@ -135,8 +162,42 @@ def fit(
             rtol=rtol,
             max_passes=max_passes,
             algorithm=algorithm,
+            watch=watch,
+            resumed=None if resumed is None else resumed.lloyd,
         )
-        return best_of_each(run, surveyed, converged, keep_labels=keep_labels)[n_clusters]
+        if not converged.interrupted:
+            try:
+                best = best_of_each(run, surveyed, converged, keep_labels=keep_labels)
+                return best[n_clusters]
+            except KeyboardInterrupt:
+                pass
+    return _left_behind(run, converged)
+
+
+def _left_behind(run: Run, converged: Converged) -> Fitted:
+    """Return the restart that was best when Ctrl-C came, without another pass."""
+
+    def last_inertia(result: LloydResult) -> float:
+        return result.history[-1].inertia if result.history else math.nan
+
+    # The first one, if none has made an iteration.
+    chosen = min(converged.results, key=last_inertia)
+    warnings.warn(
+        f"The fit was interrupted: centers are those of iteration {chosen.n_iter}, and inertia_ is "
+        "what that iteration found.",
+        ConvergenceWarning,
+        stacklevel=4,
+    )
+    return Fitted(
+        chosen.centers,
+        last_inertia(chosen),
+        chosen.n_iter,
+        INTERRUPTED,
+        chosen.history,
+        None,
+        run.n_passes,
+        run.bytes_read,
+    )
 
 
 def best_of_each(

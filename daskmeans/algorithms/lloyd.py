@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,13 +19,16 @@ from daskmeans.algorithms.assignment import (
     assign,
     changed_rows,
 )
+from daskmeans.algorithms.fit_state import LloydState
 from daskmeans.algorithms.restarts import (
     IterationRecord,
     LloydResult,
+    Restart,
     make_restarts,
     still_ahead,
 )
 from daskmeans.algorithms.survey import Quantisation, Run, Surveyed
+from daskmeans.algorithms.watch import Watch
 from daskmeans.blocks.block import Block
 from daskmeans.kernels.lloyd import CLEAN, sum_block
 from daskmeans.partials import ClusterSums, KeyedRows
@@ -101,10 +104,13 @@ class Converged:
     results : list of LloydResult
     assignments : list of Assignment
         For each the assignment to its final centers, which is still to be made.
+    interrupted : bool
+        By Ctrl-C, which a `Watch` has caught.
     """
 
     results: list[LloydResult]
     assignments: list[Assignment]
+    interrupted: bool
 
 
 def lloyd(
@@ -119,6 +125,8 @@ def lloyd(
     max_passes: int | None = None,
     algorithm: str = "auto",
     lap: int | None = None,
+    watch: Watch | None = None,
+    resumed: LloydState | None = None,
 ) -> Converged:
     """Iterate from each set of initial centers until it stops moving; all share every pass.
 
@@ -144,6 +152,10 @@ def lloyd(
     lap : int, optional
         Iterations after which, again and again, the slower half of the restarts with as many
         clusters is dropped. None drops none.
+    watch : Watch, optional
+        What may end iterations, Ctrl-C included, which is not caught without it.
+    resumed : LloydState, optional
+        Go on from there; `initial` are its centers.
 
     Returns
     -------
@@ -151,10 +163,55 @@ def lloyd(
     """
     results = [LloydResult(np.asarray(centers, dtype=np.float64)) for centers in initial]
     restarts = make_restarts(run, surveyed, results, fit, algorithm)
-    running, racing = list(restarts), list(restarts)
+    limit = None
+    if resumed is not None:
+        limit = resumed.limit
+        for restart, state in zip(restarts, resumed.restarts, strict=True):
+            restart.restore(state)
+    iterations = _iterations(
+        run,
+        surveyed,
+        restarts,
+        limit,
+        max_iter=max_iter,
+        tol=tol,
+        rtol=rtol,
+        max_passes=max_passes,
+        lap=lap,
+    )
+    interrupted = False
+    if watch is not None:
+        interrupted = watch.over(iterations, run, restarts, limit)
+    else:
+        for _ in iterations:
+            pass
+    return Converged(
+        results,
+        [restart.assignment(surveyed, run.source.dtype) for restart in restarts],
+        interrupted,
+    )
+
+
+def _iterations(
+    run: Run,
+    surveyed: Surveyed,
+    restarts: list[Restart],
+    limit: float | None,
+    *,
+    max_iter: int,
+    tol: float,
+    rtol: float,
+    max_passes: int | None,
+    lap: int | None,
+) -> Iterator[float]:
+    """Make an iteration of all restarts that run, and yield the center shift at which they stop."""
+    running = [restart for restart in restarts if restart.running]
+    racing = list(restarts)
     quantisation = surveyed.quantisation
-    limit: float | None = None
-    for iteration in range(1, max_iter + 1):
+    done = max(restart.result.n_iter for restart in restarts)
+    for iteration in range(done + 1, max_iter + 1):
+        if not running:
+            break
         if max_passes is not None and run.n_passes > max_passes - 2:
             for restart in running:
                 restart.result.reason = "max_passes"
@@ -206,13 +263,9 @@ def lloyd(
         best = min(running, key=lambda each: each.result.history[-1].inertia).result.history[-1]
         if lap is not None and iteration % lap == 0:
             racing = still_ahead(racing)
-        running = [restart for restart in running if restart.result.reason == "max_iter"]
+        running = [restart for restart in running if restart.running]
         tell(IterationEnded(iteration, best.inertia, best.center_shift, len(running)))
-        if not running:
-            break
-    return Converged(
-        results, [restart.assignment(surveyed, run.source.dtype) for restart in restarts]
-    )
+        yield limit
 
 
 def _dequantised(surveyed: Surveyed, sums: Array) -> tuple[Array, Array, Array]:

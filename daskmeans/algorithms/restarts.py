@@ -18,8 +18,10 @@ _SMALLEST_REACH, _LARGEST_REACH = 1e-12, 1e14
 # Multiplications for a row below which bounds cost more than they save.
 _LEAST_WORK = 150
 FELL_BEHIND = "fell behind"
-# Passes before which centers are grouped: at first, and once they have left where seeding put them.
-_GROUPED_AT = (1, 4)
+# Pass before which centers are grouped anew: by then they have left where seeding put them.
+_GROUPED_AGAIN_AT = 4
+
+_RUNNING = "max_iter"
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class LloydResult:
     n_iter : int
     reason : str
         Why it stopped: "center shift zero", "tolerance", "relative tolerance", "max_iter",
-        "max_passes" or "fell behind".
+        "max_passes", "max_seconds", "callback", "interrupted" or "fell behind".
     history : list of IterationRecord
     """
 
@@ -75,6 +77,36 @@ class LloydResult:
     n_iter: int = 0
     reason: str = "max_iter"
     history: list[IterationRecord] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class RestartState:
+    """One set of centers between two iterations.
+
+    Attributes
+    ----------
+    centers : ndarray of shape (k, d), float64
+    previous : ndarray of shape (k, d), float64, or None
+        The centers before, by which labels of rows are made again; None before the first iteration.
+    sums : ndarray of shape (k, s), int64, or None
+        Sums of the rows by the nearest of `previous`, to which changes are added.
+    n_iter : int
+    reason : str
+        As of `LloydResult`; that of a restart which runs is "max_iter".
+    history : tuple of IterationRecord
+    """
+
+    centers: Array
+    previous: Array | None
+    sums: Array | None
+    n_iter: int
+    reason: str
+    history: tuple[IterationRecord, ...]
+
+    @property
+    def running(self) -> bool:
+        """Whether it goes on where iterations are left."""
+        return self.reason == _RUNNING
 
 
 class Restart:
@@ -91,7 +123,7 @@ class Restart:
     def assignment(self, surveyed: Surveyed, dtype: np.dtype[Any]) -> Assignment:
         """Return the assignment to the present centers."""
         centers, step = self.result.centers, self.result.n_iter + 1
-        if self._bounded and step in _GROUPED_AT:
+        if self._bounded and (self._drift is None or step == _GROUPED_AGAIN_AT):
             self._drift = Drift.start(centers, step)
         center_set = CenterSet.make(centers, surveyed.shift, dtype, self._drift)
         return Assignment(center_set, step, self._state, self._previous)
@@ -110,6 +142,30 @@ class Restart:
             self._drift = self._drift.after(self._previous, new)
         self.result.centers = new
         self.result.n_iter += 1
+
+    @property
+    def running(self) -> bool:
+        """Whether it goes on where iterations are left."""
+        return self.result.reason == _RUNNING
+
+    def state(self) -> RestartState:
+        """Return all that the next iteration depends on."""
+        result = self.result
+        return RestartState(
+            result.centers,
+            self._previous,
+            self._sums,
+            result.n_iter,
+            result.reason,
+            tuple(result.history),
+        )
+
+    def restore(self, state: RestartState) -> None:
+        """Go back, or on, to a state. What is remembered of rows is made again where it differs."""
+        result = self.result
+        result.centers, result.n_iter = state.centers, state.n_iter
+        result.reason, result.history = state.reason, list(state.history)
+        self._previous, self._sums, self._drift = state.previous, state.sums, None
 
 
 def _keeps_bounds(surveyed: Surveyed, n_clusters: int) -> bool:

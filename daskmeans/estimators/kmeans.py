@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
 from numbers import Integral, Real
@@ -24,7 +25,15 @@ from daskmeans.algorithms.assignment import CenterSet, measure_centers, model_sh
 from daskmeans.algorithms.kmeans import Fitted, Seeding, fit
 from daskmeans.algorithms.restarts import IterationRecord
 from daskmeans.algorithms.rowwise import distance_rows, fill, label_rows, map_lazily
+from daskmeans.algorithms.watch import Callback, Watch
 from daskmeans.blocks.inputs import ArrayLike, as_dask_array, is_lazy
+from daskmeans.errors import ModelFormatError
+from daskmeans.estimators.checkpoint import (
+    Checkpoint,
+    check_replaceable,
+    checkpoint_writer,
+    read_checkpoint,
+)
 from daskmeans.estimators.rows import (
     check_initial_centers,
     check_rows,
@@ -35,6 +44,8 @@ from daskmeans.typing import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+_CONVERGED = ("center shift zero", "tolerance", "relative tolerance")
 
 
 class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
@@ -80,6 +91,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         them, those of the iterations, and the last one, which measures `inertia_`. "k-means||"
         makes its rounds in any case, and labels_ of the best of several restarts, where they are
         NumPy, take one more.
+    max_seconds : float, default=None
+        No iteration is begun after so many seconds of a fit. One that runs is ended, and the last
+        pass, which measures `inertia_`, is made in any case.
     persist : {"auto", True, False}, default="auto"
         Keep rows of a store or dask collection in memory during the fit: in this process, or on the
         workers of a cluster. "auto" does if they fit in half of the memory that is free there, and
@@ -107,18 +121,23 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     labels_ : ndarray or dask array of shape (n_samples,), int32
         Label of each row: NumPy for rows in memory and memory maps, else a lazy dask array with the
         rows' chunks, which is computed when it is used. Lazy labels are left out of a pickle.
+        After Ctrl-C they are lazy for any rows.
     inertia_ : float
         Weighted sum of the squared distances of rows to their centers; the sum is rounded once.
+        After Ctrl-C that of the last iteration, NaN if there was none.
     n_iter_ : int
         Number of iterations run.
     history_ : list of IterationRecord
         For each iteration the inertia, center shift, seconds, relocated clusters, changed labels,
         the share of the distances that was computed, passes and bytes read.
     stop_reason_ : str
-        Why the iterations ended: "center shift zero", "tolerance", "relative tolerance", "max_iter"
-        or "max_passes".
+        Why the iterations ended: "center shift zero", "tolerance", "relative tolerance",
+        "max_iter", "max_passes", "max_seconds", "callback" or "interrupted".
+    converged_ : bool
+        Whether they ended for one of the first three reasons.
     n_passes_ : int
-        Passes over the rows that the fit made.
+        Passes over the rows that the fit made, those before its checkpoint included. The pass by
+        which `resume` knows the rows again is not counted.
     bytes_read_ : int
         Bytes of rows, by their size in memory, that it read: those of a store or computed by dask,
         without those that were found in memory or kept there.
@@ -165,6 +184,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         "tol": [Interval(Real, 0, None, closed="left")],
         "rtol": [Interval(Real, 0, 1, closed="left")],
         "max_passes": [Interval(Integral, 2, None, closed="left"), None],
+        "max_seconds": [Interval(Real, 0, None, closed="neither"), None],
         "persist": [StrOptions({"auto"}), bool],
         "verbose": ["verbose"],
         "random_state": ["random_state"],
@@ -192,6 +212,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         tol: float = 1e-4,
         rtol: float = 0.0,
         max_passes: int | None = None,
+        max_seconds: float | None = None,
         persist: bool | Literal["auto"] = "auto",
         verbose: int = 0,
         random_state: int | np.random.RandomState | None = None,
@@ -206,6 +227,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         self.tol = tol
         self.rtol = rtol
         self.max_passes = max_passes
+        self.max_seconds = max_seconds
         self.persist = persist
         self.verbose = verbose
         self.random_state = random_state
@@ -214,8 +236,20 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         self.init_rounds = init_rounds
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None) -> KMeans:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: None = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        callback: Callback | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: float = 30.0,
+    ) -> KMeans:
         """Compute the clustering.
+
+        Ctrl-C ends the iterations and leaves a model with the centers of the last whole one,
+        `converged_` false, and a warning. Before there are initial centers it is raised.
 
         Parameters
         ----------
@@ -226,6 +260,14 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             Ignored, here for scikit-learn's interface.
         sample_weight : array-like or dask array of shape (n_samples,), default=None
             Non-negative weights. Weight 2 counts as the row given twice. None means 1 each.
+        callback : function (IterationState) -> object, default=None
+            Called after each iteration. A true value that it returns ends the fit.
+        checkpoint : str or path, default=None
+            File, or URL that fsspec can write, from which `resume` goes on with the fit, should its
+            process end. It is written once there are initial centers, then between iterations, and
+            is whole at any moment. A fit that has ended is overwritten there.
+        checkpoint_every : float, default=30.0
+            Seconds between two writes, at least; 0 writes after each iteration.
 
         Returns
         -------
@@ -233,10 +275,91 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
         Raises
         ------
+        OutputExistsError
+            If the checkpoint is that of a fit that has not ended, or another file.
+        OutputError
+            If the checkpoint cannot be written.
         ValueError
             For rows that k-means cannot take: NaN, infinity, text, complex numbers, wrong shapes,
             fewer rows than clusters; for weights that are negative or not one a row.
         """
+        if checkpoint is not None:
+            check_replaceable(checkpoint)
+        return self._fit(X, sample_weight, callback, checkpoint, checkpoint_every)
+
+    @classmethod
+    def resume(
+        cls,
+        checkpoint: str | os.PathLike[str],
+        X: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        callback: Callback | None = None,
+        checkpoint_every: float = 30.0,
+    ) -> KMeans:
+        """Go on with a fit from its checkpoint, and end with the bits of one that never stopped.
+
+        Rows may be chunked and stored differently, and the scheduler may be another one. A pass
+        over them checks that they are the same: their number, the ranges of their columns and a
+        sample. The checkpoint goes on being written.
+
+        Parameters
+        ----------
+        checkpoint : str or path
+            What `fit` was given. Of the parameters it keeps those that are not objects: of the
+            model that is returned `init` and `random_state` are the defaults where they were.
+        X, sample_weight, callback, checkpoint_every
+            As in `fit`. `max_seconds` counts anew.
+
+        Returns
+        -------
+        KMeans
+            Fitted.
+
+        Raises
+        ------
+        ModelFormatError
+            If the checkpoint is missing, damaged, or of a newer format.
+        ValueError
+            If rows or weights are not those that the fit began with.
+
+        Examples
+        --------
+        >>> import numpy as np, tempfile
+        >>> from daskmeans import KMeans
+        >>> X = np.random.default_rng(0).normal(size=(1000, 2))
+        >>> path = tempfile.mkdtemp() + "/fit.checkpoint"
+        >>> stopped = KMeans(3, random_state=0).fit(
+        ...     X, checkpoint=path, callback=lambda state: state.iteration == 2
+        ... )
+        >>> stopped.n_iter_, stopped.stop_reason_
+        (2, 'callback')
+        >>> resumed = KMeans.resume(path, X)
+        >>> whole = KMeans(3, random_state=0).fit(X)
+        >>> np.array_equal(resumed.cluster_centers_, whole.cluster_centers_)
+        True
+        """
+        saved = read_checkpoint(checkpoint)
+        try:
+            model = cls(**saved.parameters)
+            model._validate_params()
+        except (TypeError, ValueError) as error:
+            raise ModelFormatError(
+                f"The parameters in the checkpoint {checkpoint} are not those of "
+                f"{cls.__name__}: {error}"
+            ) from error
+        return model._fit(X, sample_weight, callback, checkpoint, checkpoint_every, saved)
+
+    def _fit(
+        self,
+        X: ArrayLike,
+        sample_weight: ArrayLike | None,
+        callback: Callback | None,
+        checkpoint: str | os.PathLike[str] | None,
+        checkpoint_every: float,
+        resumed: Checkpoint | None = None,
+    ) -> KMeans:
+        watch = Watch(self.max_seconds, callback, save_every=checkpoint_every)
         run = open_rows(self, X, sample_weight, reset=True, persist=self.persist)
         seeding = self._seeding(X)
         with observing(self._print_iteration):
@@ -251,9 +374,13 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                 algorithm=self.algorithm,
                 random_state=check_random_state(self.random_state),
                 keep_labels=not is_lazy(X),
+                watch=watch,
+                save=None if checkpoint is None else checkpoint_writer(self, checkpoint),
+                resumed=None if resumed is None else resumed.state,
             )
         if self.verbose:
-            print(f"Converged after {fitted.n_iter} iterations: {fitted.reason}.")
+            ended = "Converged" if fitted.reason in _CONVERGED else "Stopped"
+            print(f"{ended} after {fitted.n_iter} iterations: {fitted.reason}.")
         # Sizes that were unknown have been counted meanwhile.
         return self._keep(fitted, X, run.source.known_sizes)
 
@@ -271,6 +398,10 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             self.labels_ = self._lazy_labels(X, sizes)
         return self
 
+    @property
+    def converged_(self) -> bool:
+        return self.stop_reason_ in _CONVERGED
+
     def _seeding(self, X: ArrayLike) -> Seeding:
         init: Any = self.init
         n_init = self.n_init
@@ -283,7 +414,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                     "Explicit initial center position passed: performing only one init in "
                     f"{type(self).__name__} instead of n_init={n_init}.",
                     RuntimeWarning,
-                    stacklevel=4,
+                    stacklevel=5,
                 )
             n_init = 1
         n_starts = None if n_init == "auto" else int(n_init)
@@ -415,7 +546,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         return CenterSet.make(centers, model_shift(centers), dtype)
 
     def _lazy_labels(self, X: ArrayLike, sizes: tuple[int, ...] | None = None) -> da.Array:
-        array = as_dask_array(X)
+        array = as_dask_array(X) if is_lazy(X) else da.from_array(check_rows(self, X, reset=False))
         centers = self._center_set(array.dtype)
         return map_lazily(label_rows, array, centers, np.dtype(np.int32), sizes=sizes)
 
