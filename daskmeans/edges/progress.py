@@ -1,4 +1,4 @@
-"""A line that tells how far long work is: pass, iteration, inertia and center shift."""
+"""A line that tells how far long work is: pass, iteration, rows a second, inertia, center shift."""
 
 from __future__ import annotations
 
@@ -6,23 +6,37 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tqdm import tqdm
+from tqdm.asyncio import tqdm as terminal_tqdm
+from tqdm.auto import tqdm
 
 from daskmeans.passes.events import Event, IterationEnded, PassEnded, PassStarted, observing
+
+_IN_TERMINAL = tqdm is terminal_tqdm
 
 
 @contextmanager
 def progress_bar(max_iter: int | None = None) -> Iterator[None]:
     """Show a bar that counts iterations while the work inside of the context runs.
 
-    On a terminal only: in a log it would be thousands of lines.
+    In a notebook or on a terminal only: in a log it would be thousands of lines. On a cluster too:
+    it goes by passes that have ended.
 
     Parameters
     ----------
     max_iter : int, optional
         Where the bar ends, unless the work converges before.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from daskmeans import KMeans, progress_bar
+    >>> X = np.random.default_rng(0).normal(size=(1000, 2))
+    >>> with progress_bar():
+    ...     model = KMeans(3, random_state=0).fit(X)
     """
-    with tqdm(total=max_iter, unit=" iterations", disable=None, leave=False) as bar:
+    # A notebook's output is no terminal, but shows bars.
+    hidden = None if _IN_TERMINAL else False
+    with tqdm(total=max_iter, unit=" iterations", disable=hidden, leave=False) as bar:
         told: dict[str, Any] = {}
 
         def observe(event: Event) -> None:
@@ -30,6 +44,8 @@ def progress_bar(max_iter: int | None = None) -> Iterator[None]:
                 bar.set_description(f"{event.name}, {event.n_blocks} blocks", refresh=False)
             elif isinstance(event, PassEnded):
                 told["pass"] = f"{event.seconds:.2f} s"
+                if event.n_rows is not None and event.seconds:
+                    told["rows/s"] = f"{event.n_rows / event.seconds:.3g}"
             elif isinstance(event, IterationEnded):
                 told["inertia"] = f"{event.inertia:.6g}"
                 told["shift"] = f"{event.center_shift:.3g}"

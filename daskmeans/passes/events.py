@@ -34,11 +34,14 @@ class PassEnded:
     name : str
     n_blocks : int
     seconds : float
+    n_rows : int or None
+        None for the first pass over blocks of unknown size.
     """
 
     name: str
     n_blocks: int
     seconds: float
+    n_rows: int | None
 
 
 @dataclass(frozen=True)

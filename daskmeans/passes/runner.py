@@ -168,7 +168,8 @@ class Runner:
             else:
                 graph, key = self.graph(step)
                 result = self._scheduler(graph, key)
-        tell(PassEnded(step.name, n_blocks, time.perf_counter() - started))
+        n_rows = None if self.source.sizes is None else self.source.n_rows
+        tell(PassEnded(step.name, n_blocks, time.perf_counter() - started, n_rows))
         return result
 
     def _walk_here(

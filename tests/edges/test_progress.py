@@ -27,6 +27,7 @@ def test_line_shows_pass_iteration_inertia_and_shift(monkeypatch, rows):
     last = model.history_[-1]
     assert f"{model.n_iter_}/50" in text
     assert "kmeans-assign, 1 blocks" in text
+    assert "rows/s=" in text
     assert f"inertia={last.inertia:.6g}" in text
     assert f"shift={last.center_shift:.3g}" in text
 
