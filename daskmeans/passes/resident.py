@@ -127,7 +127,8 @@ class ResidentBlocks:
     """Blocks that a cluster holds, and the groups that they are in at present.
 
     Groups are made of the blocks, which can be made again: what a dying worker held, the scheduler
-    computes anew. A worker that comes or goes has them grouped again before the next pass.
+    computes anew. A pass finds out which workers there are for the one after it, which groups the
+    blocks again if they changed.
 
     Parameters
     ----------
@@ -140,15 +141,15 @@ class ResidentBlocks:
         self._client = client
         self._source = source
         self._weights = _placed_weights(client, source)
-        self._threads: dict[str, int] = {}
+        self._threads: dict[str, int] = client.nthreads()
+        self._grouped_for: dict[str, int] | None = None
+        self._futures: list[Any] = []
         self._groups: list[tuple[str, Any]] = []
 
     def __call__(self, step: Pass[PartialT], token: str) -> PartialT:
         """Run a pass: a task for each group, whose partials are merged here if they are few."""
-        threads = self._client.nthreads()
-        if threads != self._threads:
-            self._groups = self._grouped(threads, token)
-            self._threads = threads
+        if self._threads != self._grouped_for:
+            self._group_blocks(token)
         size = len(pickle.dumps(step)) * len(self._groups)
         graph: Graph = {}
         keys: list[TaskKey] = [(f"{step.name}-{token}", i) for i in range(len(self._groups))]
@@ -160,10 +161,18 @@ class ResidentBlocks:
             for future in self._started_apart(step, keys, token):
                 graph[future.key] = future
         if len(keys) > _MOST_GATHERED:
-            root = with_merge_tree(graph, keys, token)
-            result: PartialT = self._client.get(graph, root)
-            return result
-        return merge(*self._client.get(graph, keys))
+            keys = [with_merge_tree(graph, keys, token)]
+        try:
+            # A client sends at most every 10 ms: letting go of the last pass's futures before would
+            # hold up this pass.
+            self._futures = self._client.get(graph, keys, sync=False)
+            # The next pass goes by it; asking meanwhile costs no time.
+            self._threads = self._client.nthreads()
+            return merge(*self._client.gather(self._futures))
+        except BaseException:
+            # What is queued is cancelled with its futures.
+            self._futures = []
+            raise
 
     def _started_apart(self, step: Pass[PartialT], keys: list[TaskKey], token: str) -> list[Any]:
         """Start the tasks of a large step, each bound loosely to where its group is.
@@ -186,13 +195,13 @@ class ResidentBlocks:
             found += self._client.get(graph, mine, sync=False, **_loosely_at(address))
         return found
 
-    def _grouped(self, threads: dict[str, int], token: str) -> list[tuple[str, Any]]:
+    def _group_blocks(self, token: str) -> None:
         """Group the blocks where they are, moving some if a worker has far more than its share."""
         source, client = self._source, self._client
         rows = [source.graph[part.key] for parts in source.parts for part in _keys_of(parts)]
-        if not threads:
+        if not self._threads:
             client.wait_for_workers(1)
-            threads = client.nthreads()
+            self._threads = client.nthreads()
         wait_for(rows)
         holders = client.who_has(rows)
         # A block of several parts is where its first part is.
@@ -200,7 +209,7 @@ class ResidentBlocks:
         groups = []
         starts = source.starts or ()
         by_address: dict[str, list[tuple[int, ...]]] = {}
-        for address, numbers in placed_groups(source.known_sizes, found, threads):
+        for address, numbers in placed_groups(source.known_sizes, found, self._threads):
             by_address.setdefault(address, []).append(numbers)
         for address, runs in by_address.items():
             graph: Graph = {}
@@ -227,7 +236,7 @@ class ResidentBlocks:
                 keys.append(key)
             made = client.get(graph, keys, sync=False, **_loosely_at(address))
             groups += [(address, future) for future in made]
-        return groups
+        self._groups, self._grouped_for = groups, self._threads
 
 
 def wait_for(futures: list[Any]) -> None:
