@@ -246,10 +246,11 @@ def main(readme: bool) -> None:
         write_peers(result, RESULTS, name)
         if readme:
             _copy_into_readme(name, readme_block(result))
-    if readme and (RESULTS / "out_of_core.md").exists():
-        # All of it but its title.
-        _, _, block = (RESULTS / "out_of_core.md").read_text().partition("\n\n")
-        _copy_into_readme("out_of_core", block)
+    for name in ("out_of_core", "cluster"):
+        if readme and (RESULTS / f"{name}.md").exists():
+            # All of it but its title.
+            _, _, block = (RESULTS / f"{name}.md").read_text().partition("\n\n")
+            _copy_into_readme(name, block)
 
 
 def _copy_into_readme(name: str, block: str) -> None:
