@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -135,18 +136,25 @@ class TestInterrupted:
             return block
 
         lazy = da.from_array(rows, chunks=(20, 4)).map_blocks(slowly, dtype=rows.dtype)
+
+        def tasks():
+            return client.run_on_scheduler(
+                lambda dask_scheduler: {
+                    key for key in map(str, dask_scheduler.tasks) if "kmeans" in key
+                }
+            )
+
+        # Other tests share the cluster.
+        before = tasks()
         with (
             dask.config.set(scheduler=client),
             observing(interrupting(after=0)),
             pytest.raises(KeyboardInterrupt),
         ):
             model(persist=False, init=rows[:12]).fit(lazy)
+        gc.collect()
         deadline = time.monotonic() + 10
-        while left := client.run_on_scheduler(
-            lambda dask_scheduler: [
-                key for key in map(str, dask_scheduler.tasks) if "kmeans" in key
-            ]
-        ):
+        while left := tasks() - before:
             assert time.monotonic() < deadline, left
             time.sleep(0.05)
 

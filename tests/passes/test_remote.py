@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -22,6 +23,7 @@ import daskmeans
 from daskmeans import KMeans
 from daskmeans.errors import ClusterError
 from daskmeans.passes import cluster_checks
+from daskmeans.passes.events import IterationEnded, observing
 
 # Found by Python at its start in each process that has its folder on the path: a stand-in for an
 # environment without the package, until a zip file with it comes on the path.
@@ -62,11 +64,14 @@ def assert_same(model, expected):
 
 
 @contextmanager
-def started(folder, *arguments, until, **variables):
-    """A command of dask in a process of its own; the value is what matches in what it says."""
+def started(folder, *arguments, until, before=(), **variables):
+    """A command of dask in a process of its own; the value is what matches in what it says.
+
+    `before` is a command that runs it.
+    """
     with (folder / "log").open("w+") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "dask", *map(str, arguments)],
+            [*before, sys.executable, "-m", "dask", *map(str, arguments)],
             cwd=folder,
             env={**os.environ, **variables},
             stdout=log,
@@ -144,6 +149,73 @@ def test_tls(tmp_path, rows, expected):
         assert address.startswith("tls://")
         blocks = client.persist(da.from_array(rows, chunks=(100, 4)))
         assert_same(fit(blocks), expected)
+
+
+@pytest.fixture
+def other_host():
+    """A network of its own, joined to this one by a cable: how to run there, both addresses."""
+    name, here, there = f"dk{os.getpid()}", f"dka{os.getpid()}", f"dkb{os.getpid()}"
+    commands = [
+        f"ip netns add {name}",
+        f"ip link add {here} type veth peer name {there}",
+        f"ip link set {there} netns {name}",
+        f"ip address add 10.213.7.1/24 dev {here}",
+        f"ip link set {here} up",
+        f"ip netns exec {name} ip address add 10.213.7.2/24 dev {there}",
+        f"ip netns exec {name} ip link set {there} up",
+        f"ip netns exec {name} ip link set lo up",
+    ]
+    try:
+        for command in commands:
+            try:
+                subprocess.run(command.split(), check=True, capture_output=True, text=True)
+            except (OSError, subprocess.CalledProcessError) as error:
+                why = getattr(error, "stderr", None) or error
+                pytest.skip(f"no network namespace can be made here: {command}: {why}")
+        yield ["ip", "netns", "exec", name], "10.213.7.1", "10.213.7.2"
+    finally:
+        if shutil.which("ip"):
+            # The cable goes with the network that one of its ends is in.
+            subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
+            subprocess.run(["ip", "link", "delete", here], capture_output=True, check=False)
+
+
+def test_two_hosts(tmp_path, rows, expected, other_host):
+    """A worker here and one on another host, which retires in the middle of a second fit."""
+    there, here_address, there_address = other_host
+    with ExitStack() as stack:
+
+        def start(name, *arguments, until, before=()):
+            (tmp_path / name).mkdir()
+            return stack.enter_context(
+                started(tmp_path / name, *arguments, until=until, before=before)
+            )
+
+        address = start(
+            "scheduler",
+            *("scheduler", "--host", f"tcp://{here_address}", "--port", 0, "--no-dashboard"),
+            until=r"Scheduler at:\s+(tcp://[\d.:]+)",
+        )
+        worker = ("worker", address, "--nthreads", 1, "--no-dashboard", "--host")
+        start("here", *worker, here_address, until=r"(Registered) to")
+        start("there", *worker, there_address, until=r"(Registered) to", before=there)
+        with Client(address) as client:
+            client.wait_for_workers(2)
+            assert {each.split(":")[1] for each in client.nthreads()} == {
+                f"//{here_address}",
+                f"//{there_address}",
+            }
+            blocks = client.persist(da.from_array(rows, chunks=(100, 4)))
+            assert_same(fit(blocks), expected)
+
+            def retire(event):
+                if isinstance(event, IterationEnded) and event.iteration == 2:
+                    (lost,) = (each for each in client.nthreads() if there_address in each)
+                    client.retire_workers([lost])
+
+            with observing(retire):
+                assert_same(fit(blocks), expected)
+            assert all(here_address in each for each in client.nthreads())
 
 
 @pytest.mark.parametrize("hidden", ["scheduler", "worker-1"])
