@@ -152,14 +152,15 @@ class ResidentBlocks:
             self._group_blocks(token)
         size = len(pickle.dumps(step)) * len(self._groups)
         graph: Graph = {}
+        apart: list[Any] = []
         keys: list[TaskKey] = [(f"{step.name}-{token}", i) for i in range(len(self._groups))]
         if size <= _MOST_LITERAL_BYTES:
             for key, (_, group) in zip(keys, self._groups, strict=True):
                 graph[group.key] = group
                 graph[key] = Task(key, pass_over_group, step, TaskRef(group.key))
         else:
-            for future in self._started_apart(step, keys, token):
-                graph[future.key] = future
+            apart = self._started_apart(step, keys, token)
+            graph.update((future.key, future) for future in apart)
         if len(keys) > _MOST_GATHERED:
             keys = [with_merge_tree(graph, keys, token)]
         try:
@@ -170,7 +171,10 @@ class ResidentBlocks:
             self._threads = self._client.nthreads()
             return merge(*self._client.gather(self._futures))
         except BaseException:
-            # What is queued is cancelled with its futures.
+            # What is queued is cancelled with its futures. An error is kept by its future, and
+            # keeps by its traceback whatever this pass holds: nobody else would let go of it.
+            for future in (*apart, *self._futures):
+                future.release()
             self._futures = []
             raise
 
