@@ -152,7 +152,7 @@ def assign(block: Block, assignment: Assignment, quantisation: Quantisation) -> 
     if assignment.state is None:
         state = RowState.unknown(len(block))
     else:
-        state = remembered(assignment.state, block.number, len(block))
+        state = remembered(assignment.state, block.number, len(block), block.joined)
     counted = assignment.step > 1 and assignment.state is not None
     n_distances = 0
     if counted and state.step != assignment.step - 1:

@@ -44,24 +44,28 @@ def check_dtype(dtype: np.dtype[Any], argument: str = "X") -> None:
 
 @dataclass(frozen=True)
 class Block:
-    """Consecutive rows and their weights.
+    """Consecutive rows and their weights, or those of several blocks that were joined.
 
     Attributes
     ----------
     number : int
-        Position among the blocks.
+        Position among the blocks; of joined ones that of the first.
     start : int or None
         Global number of the first row; None where nobody asks for it.
     rows : ndarray of shape (r, d)
         In the dtype that they are stored in.
     weights : ndarray of shape (r,), float64, or None
         None means 1 for every row.
+    joined : tuple of int
+        Numbers of the blocks that were joined, in the order of the rows. Empty for a block as it
+        was read.
     """
 
     number: int
     start: int | None
     rows: Rows
     weights: Weights | None
+    joined: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -49,6 +49,8 @@ class RowState:
         Passes for which bounds are not looked at, since they were of no use lately.
     patience : int
         For how many passes the next rest will be.
+    joined : tuple of int
+        Which blocks the rows are of, see `blocks.block.Block`.
     """
 
     labels: Labels
@@ -58,11 +60,15 @@ class RowState:
     bounded_since: int = 0
     rest: int = 0
     patience: int = 0
+    joined: tuple[int, ...] = ()
 
     @classmethod
-    def unknown(cls, n_rows: int) -> RowState:
+    def unknown(cls, n_rows: int, joined: tuple[int, ...] = ()) -> RowState:
         return cls(
-            np.empty(n_rows, np.int32), np.empty(0, np.float32), np.empty((1, 0), np.float32)
+            np.empty(n_rows, np.int32),
+            np.empty(0, np.float32),
+            np.empty((1, 0), np.float32),
+            joined=joined,
         )
 
     def make_room(self, n_groups: int) -> None:
@@ -84,16 +90,21 @@ _remembered: OrderedDict[str, dict[tuple[int, int], RowState]] = OrderedDict()
 _lock = threading.Lock()
 
 
-def remembered(key: StateKey, block_number: int, n_rows: int) -> RowState:
-    """Return what this process knows of a block's rows, to be read and written by one task."""
+def remembered(
+    key: StateKey, block_number: int, n_rows: int, joined: tuple[int, ...] = ()
+) -> RowState:
+    """Return what this process knows of a block's rows, to be read and written by one task.
+
+    Nothing where other rows went by that number: of another length, or joined from other blocks.
+    """
     with _lock:
         blocks = _remembered.setdefault(key.fit, {})
         _remembered.move_to_end(key.fit)
         while len(_remembered) > _MOST_FITS:
             _remembered.popitem(last=False)
         state = blocks.get((key.restart, block_number))
-        if state is None or len(state.labels) != n_rows:
-            state = RowState.unknown(n_rows)
+        if state is None or len(state.labels) != n_rows or state.joined != joined:
+            state = RowState.unknown(n_rows, joined)
             blocks[key.restart, block_number] = state
         return state
 

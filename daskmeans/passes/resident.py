@@ -87,7 +87,8 @@ def _joined(blocks: list[Block]) -> list[Block]:
             weights = None
             if small[0].weights is not None:
                 weights = np.concatenate([block.row_weights() for block in small])
-            found.append(Block(small[0].number, None, rows, weights))
+            numbers = tuple(block.number for block in small)
+            found.append(Block(numbers[0], None, rows, weights, numbers))
         else:
             found.extend(small)
         small, size = [], 0

@@ -33,6 +33,16 @@ def test_a_block_of_another_size_starts_anew():
     assert found.labels.shape == (11,)
 
 
+def test_blocks_joined_from_others_start_anew():
+    key = StateKey("fit", 0)
+    state = remembered(key, 0, 10, (0, 2))
+    state.step = 5
+    assert remembered(key, 0, 10, (0, 2)) is state
+    assert remembered(key, 0, 10, (0, 1)).step == 0
+    remembered(key, 0, 10, (0, 1)).step = 5
+    assert remembered(key, 0, 10).step == 0
+
+
 def test_forgetting_a_block_and_a_fit():
     one, other = StateKey("one", 0), StateKey("other", 0)
     for key in (one, StateKey("one", 1), other):

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import contextmanager
+from itertools import count
 
 import dask
 import dask.array as da
@@ -160,6 +161,32 @@ def test_nothing_is_left_on_the_workers(rows, monkeypatch, spoilt, literal):
             assert time.monotonic() < deadline, left
             gc.collect()  # tracebacks and what they hold are cycles
             time.sleep(0.05)
+
+
+@pytest.mark.parametrize("algorithm", ["lloyd", "elkan"])
+def test_blocks_that_are_joined_otherwise_are_other_rows(rows, monkeypatch, algorithm):
+    """What is remembered of rows must not be taken for that of others of the same first block."""
+    turns = count()
+
+    def dealt(sizes, holders, threads):
+        n_blocks, (one, other) = len(sizes), threads
+        if next(turns) % 2:
+            halves = range(n_blocks // 2), range(n_blocks // 2, n_blocks)
+        else:
+            halves = range(0, n_blocks, 2), range(1, n_blocks, 2)
+        return [(one, tuple(halves[0])), (other, tuple(halves[1]))]
+
+    monkeypatch.setattr(resident, "placed_groups", dealt)
+    # As if workers had come and gone between any two passes.
+    grouped_for = property(lambda self: None, lambda self, threads: None)
+    monkeypatch.setattr(resident.ResidentBlocks, "_grouped_for", grouped_for, raising=False)
+    given = rows[:6000]
+    expected = KMeans(40, random_state=3, algorithm=algorithm).fit(given)
+    with fresh_cluster(processes=False) as (_, client):
+        blocks = client.persist(da.from_array(given, chunks=(100, 5)))
+        model = KMeans(40, random_state=3, algorithm=algorithm).fit(blocks)
+    assert_same(model, expected)
+    assert next(turns) > 3
 
 
 def killing(client, when):
