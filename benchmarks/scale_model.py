@@ -11,8 +11,6 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
 from statistics import median
@@ -21,9 +19,9 @@ from typing import Any
 import click
 import dask.array as da
 import numpy as np
-from distributed import Client, LocalCluster, wait
+from distributed import Client, wait
 
-from daskmeans import KMeans
+from cluster import cluster, fitted, seconds_an_iteration
 from daskmeans.algorithms.lloyd import lloyd_chunk
 from daskmeans.blocks.inputs import row_source
 from daskmeans.passes.plan import Pass, merge_tree
@@ -113,21 +111,7 @@ def streaming_pass(
     )
 
 
-@contextmanager
-def cluster(n_workers: int, *, processes: bool = True) -> Iterator[Client]:
-    with (
-        LocalCluster(
-            n_workers=n_workers,
-            threads_per_worker=1,
-            processes=processes,
-            dashboard_address=None,
-        ) as local,
-        Client(local) as client,
-    ):
-        yield client
-
-
-def seconds_an_iteration(
+def seconds_of_pass(
     client: Client, rows: int, d: int, k: int, n_blocks: int, **options: Any
 ) -> float:
     X = da.random.default_rng(0).random((rows, d), chunks=(-(-rows // n_blocks), d), dtype="f4")
@@ -135,22 +119,21 @@ def seconds_an_iteration(
         X = client.persist(X)
         wait(X)
     centers = np.random.default_rng(1).random((k, d))
-    model = KMeans(k, init=centers, tol=0, max_iter=12, algorithm="lloyd", **options).fit(X)
-    return median(record.seconds for record in model.history_[1:])
+    return seconds_an_iteration(fitted(X, centers, 12, **options))
 
 
 def measured() -> Constants:
     """Measure the constants on this machine."""
     with cluster(1, processes=False) as client:
-        one = seconds_an_iteration(client, 1_000, 2, 2, 4)
+        one = seconds_of_pass(client, 1_000, 2, 2, 4)
     with cluster(33, processes=False) as client:
-        many = seconds_an_iteration(client, 33_000, 2, 2, 66)
+        many = seconds_of_pass(client, 33_000, 2, 2, 66)
     n_tasks = 33 + sum(len(level) for level in merge_tree(33))
     with cluster(1) as client:
-        small = seconds_an_iteration(client, 1_000, 2, 2, 4)
+        small = seconds_of_pass(client, 1_000, 2, 2, 4)
         rows, d, k = 1_000_000, 32, 100
-        large = seconds_an_iteration(client, rows, d, k, 8)
-        streamed = seconds_an_iteration(client, rows, d, k, 8, persist=False)
+        large = seconds_of_pass(client, rows, d, k, 8)
+        streamed = seconds_of_pass(client, rows, d, k, 8, persist=False)
         values = client.submit(np.ones, 4_000_000)
         wait(values)
         times = []
@@ -173,7 +156,7 @@ def checked(constants: Constants) -> list[list[str]]:
     for n_workers in (1, 2):
         with cluster(n_workers) as client:
             for rows, d, k in ((2_000_000, 32, 100), (1_000_000, 64, 50), (100_000, 8, 8)):
-                real = seconds_an_iteration(client, rows, d, k, 64)
+                real = seconds_of_pass(client, rows, d, k, 64)
                 estimate = resident_pass(constants, n_workers, rows, d, k).total
                 found.append(
                     [

@@ -75,7 +75,7 @@ class LloydResult:
 
     centers: Array
     n_iter: int = 0
-    reason: str = "max_iter"
+    reason: str = _RUNNING
     history: list[IterationRecord] = field(default_factory=list)
 
 
@@ -224,6 +224,6 @@ def still_ahead(restarts: list[Restart]) -> list[Restart]:
         ahead += rivals[:half]
         for restart in rivals[half:]:
             # One that has converged has cost what it costs: it stays in the final comparison.
-            if restart.result.reason == "max_iter":
+            if restart.running:
                 restart.result.reason = FELL_BEHIND
     return ahead

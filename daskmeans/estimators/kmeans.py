@@ -303,6 +303,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         over them checks that they are the same: their number, the ranges of their columns and a
         sample. The checkpoint goes on being written.
 
+        `history_` is that of the whole fit too; only what iterations cost may differ: seconds,
+        bytes and distances, and `n_changed`, which is None where nothing is remembered of rows.
+
         Parameters
         ----------
         checkpoint : str or path

@@ -28,7 +28,7 @@ def placed_groups(
     -------
     list of (address, block numbers)
         Groups of neighbours among the blocks of a worker; fewer than threads where there are fewer
-        blocks.
+        blocks. Those of a worker one after the other.
 
     Examples
     --------

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import dask
@@ -97,9 +99,7 @@ def _joined(blocks: list[Block]) -> list[Block]:
         if block.rows.nbytes >= _SMALL_BLOCK_BYTES:
             found.append(block)
             continue
-        if small and (
-            small[0].rows.dtype != block.rows.dtype or size + block.rows.nbytes > _JOINED_BYTES
-        ):
+        if size + block.rows.nbytes > _JOINED_BYTES:
             close()
         small.append(block)
         size += block.rows.nbytes
@@ -189,14 +189,15 @@ class ResidentBlocks:
             {shared: Task(shared, handed_over, step)}, [shared], sync=False
         )
         found = []
-        for address in dict.fromkeys(address for address, _ in self._groups):
+        # Groups of a worker are neighbours, as `placed_groups` has them.
+        keyed = zip(keys, self._groups, strict=True)
+        for address, of_worker in groupby(keyed, key=lambda each: each[1][0]):
             graph: Graph = {shared: handed}
             mine = []
-            for key, (at, group) in zip(keys, self._groups, strict=True):
-                if at == address:
-                    graph[group.key] = group
-                    graph[key] = Task(key, pass_over_group, TaskRef(shared), TaskRef(group.key))
-                    mine.append(key)
+            for key, (_, group) in of_worker:
+                graph[group.key] = group
+                graph[key] = Task(key, pass_over_group, TaskRef(shared), TaskRef(group.key))
+                mine.append(key)
             found += self._client.get(graph, mine, sync=False, **_loosely_at(address))
         return found
 
@@ -207,19 +208,17 @@ class ResidentBlocks:
         if not self._threads:
             client.wait_for_workers(1)
             self._threads = client.nthreads()
-        wait_for(rows)
+        _wait_for(rows)
         holders = client.who_has(rows)
         # A block of several parts is where its first part is.
         found = [tuple(holders[_keys_of(parts)[0].key]) for parts in source.parts]
         groups = []
         starts = source.starts or ()
-        by_address: dict[str, list[tuple[int, ...]]] = {}
-        for address, numbers in placed_groups(source.known_sizes, found, self._threads):
-            by_address.setdefault(address, []).append(numbers)
-        for address, runs in by_address.items():
+        placed = placed_groups(source.known_sizes, found, self._threads)
+        for address, runs in groupby(placed, key=itemgetter(0)):
             graph: Graph = {}
             keys: list[TaskKey] = []
-            for numbers in runs:
+            for _, numbers in runs:
                 places, arguments = [], []
                 for number in numbers:
                     parts = [source.graph[part.key] for part in _keys_of(source.parts[number])]
@@ -244,7 +243,7 @@ class ResidentBlocks:
         self._groups, self._grouped_for = groups, self._threads
 
 
-def wait_for(futures: list[Any]) -> None:
+def _wait_for(futures: list[Any]) -> None:
     """Wait until futures are computed, or failed: whoever asks for their results is told then."""
     # `distributed.wait` asks for a default client, which a fit in another thread may have changed.
     for future in futures:

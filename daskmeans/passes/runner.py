@@ -74,7 +74,9 @@ class Runner:
         self._scheduler = with_process_pool(scheduler or current_scheduler())
         self._client = distributed_client(self._scheduler)
         self._here = own_threads or needs_no_graph(self._scheduler)
-        self.source = self._given = source
+        self.source = source
+        # As it was given: tasks of its graph may be what a cluster's workers die of.
+        self._given = source
         self.n_passes = 0
         self._n_reads = 0
         self._persist = persist
@@ -87,10 +89,10 @@ class Runner:
         self._numbers = count()
         if self._client is not None:
             check_client(self._client)
-        if self._client is not None and source.in_memory:
-            check_fits(self._client, source, kept=True)
-            # Once, in its blocks, instead of with every pass.
-            self.source = placed_on_cluster(self._client, source)
+            if source.in_memory:
+                check_fits(self._client, source, kept=True)
+                # Once, in its blocks, instead of with every pass.
+                self.source = placed_on_cluster(self._client, source)
         self._place()
 
     def _place(self) -> None:

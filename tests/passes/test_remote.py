@@ -65,10 +65,11 @@ def assert_same(model, expected):
 
 @contextmanager
 def started(folder, *arguments, until, before=(), **variables):
-    """A command of dask in a process of its own; the value is what matches in what it says.
+    """A command of dask in a new folder; the value is what matches in what it says.
 
     `before` is a command that runs it.
     """
+    folder.mkdir()
     with (folder / "log").open("w+") as log:
         process = subprocess.Popen(
             [*before, sys.executable, "-m", "dask", *map(str, arguments)],
@@ -90,7 +91,7 @@ def started(folder, *arguments, until, before=(), **variables):
 
 
 @contextmanager
-def command_line_cluster(folder, *options, scheme="tcp", n_workers=2, hidden=(), host="127.0.0.1"):
+def command_line_cluster(folder, *options, scheme="tcp", hidden=()):
     """Address of a scheduler on loopback, with its workers; `hidden` are those that lack us."""
     (folder / "hiding").mkdir()
     (folder / "hiding" / "sitecustomize.py").write_text(textwrap.dedent(HIDING))
@@ -102,17 +103,16 @@ def command_line_cluster(folder, *options, scheme="tcp", n_workers=2, hidden=(),
     with ExitStack() as stack:
 
         def start(name, *arguments, until):
-            (folder / name).mkdir()
             return stack.enter_context(
                 started(folder / name, *arguments, *options, until=until, **variables(name))
             )
 
         address = start(
             "scheduler",
-            *("scheduler", "--host", f"{scheme}://{host}", "--port", 0, "--no-dashboard"),
+            *("scheduler", "--host", f"{scheme}://127.0.0.1", "--port", 0, "--no-dashboard"),
             until=rf"Scheduler at:\s+({scheme}://[\d.:]+)",
         )
-        for number in range(n_workers):
+        for number in range(2):
             start(
                 f"worker-{number}",
                 *("worker", address, "--nthreads", 1, "--no-dashboard"),
@@ -186,7 +186,6 @@ def test_two_hosts(tmp_path, rows, expected, other_host):
     with ExitStack() as stack:
 
         def start(name, *arguments, until, before=()):
-            (tmp_path / name).mkdir()
             return stack.enter_context(
                 started(tmp_path / name, *arguments, until=until, before=before)
             )
