@@ -23,6 +23,8 @@ LAYERS = {
     "estimators": 6,
     # Estimators draw themselves, and plots open rows as estimators do.
     "plots": 6,
+    # A sweep judges its models, and metrics open rows as estimators do.
+    "metrics": 6,
     "edges": 7,
 }
 

@@ -10,12 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daskmeans.kernels.distances import add_terms
-from daskmeans.kernels.exact_sum import carried
+from daskmeans.kernels.exact_sum import DIGITS, carried
 from daskmeans.partials import (
     BinCounts,
     ClusterSums,
+    Contingency,
     Costs,
     KeyedRows,
+    MetricSums,
     Ranges,
     Survey,
     no_cost,
@@ -75,6 +77,20 @@ def make_bin_counts(generator, number):
     return BinCounts(generator.integers(0, 2**40, (3, 2)))
 
 
+def make_metric_sums(generator, number):
+    digits = np.zeros((2, DIGITS), np.int64)
+    for one in digits:
+        add_terms(one, 10.0 ** generator.uniform(-300, 300, 7))
+    sums = (generator.integers(-(2**40), 2**40, (3, 8)), generator.integers(0, 9, 3))
+    return MetricSums(sums, (carried(digits.T).T, np.zeros((0, DIGITS), np.int64)))
+
+
+def make_contingency(generator, number):
+    n = int(generator.integers(0, 12))
+    pairs = generator.integers(0, 3, (n, 2)).astype(float)
+    return Contingency.of(pairs, generator.integers(1, 9, n))
+
+
 each_partial = pytest.mark.parametrize(
     "make",
     [
@@ -85,6 +101,8 @@ each_partial = pytest.mark.parametrize(
         make_cluster_sums,
         make_costs,
         make_bin_counts,
+        make_metric_sums,
+        make_contingency,
     ],
 )
 

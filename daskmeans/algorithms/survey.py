@@ -317,7 +317,7 @@ def _understood(found: Survey, m: int, source: RowSource) -> Surveyed:
     shift = np.where(np.isfinite(narrow), narrow, mean)
     reach = np.maximum(np.abs(ranges.low - shift), np.abs(ranges.high - shift))
     _check_reach(reach, names)
-    scale = _scale(reach, ranges.n_rows)
+    scale = quantising_scale(reach, ranges.n_rows)
     quantised_shift = np.zeros(len(scale))
     quantised_shift[:d] = shift
     return Surveyed(
@@ -387,7 +387,7 @@ def _weight_exponent(max_weight: float) -> int:
     return int(exponent) - (mantissa == 0.5)
 
 
-def _scale(reach: Array, n_rows: int) -> Array:
+def quantising_scale(reach: Array, n_rows: int) -> Array:
     """Return the powers of two that quantise features, squared norm and weights up to 1."""
     d = len(reach)
     bits = min(_NUMBER_BITS, _SUM_BITS - int(np.ceil(np.log2(max(n_rows, 1)))))

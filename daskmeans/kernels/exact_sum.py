@@ -44,6 +44,16 @@ def add_all_exactly(digits, values):
         _add_bits(digits, bits)
 
 
+@inlined
+def add_each_exactly(digits, places, values):
+    """Add `values` as `add_all_exactly` does, each to the sum that `places`, IN (r,) int32, names.
+
+    `digits` is INOUT (k, DIGITS) int64, C order.
+    """
+    for i in range(values.size):
+        _add_bits(digits[places[i]], values.view(np.uint64)[i])
+
+
 def carried(digits: Array) -> Array:
     """Return the same sum with every digit below 2**32, so that 2**30 sums may be added to it."""
     result = digits.copy()
