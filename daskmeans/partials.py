@@ -257,42 +257,13 @@ class MetricSums:
 
     @classmethod
     def combine(cls, partials: Sequence[MetricSums]) -> MetricSums:
-        digits = _added([tuple(map(_all_carried, partial.digits)) for partial in partials])
+        digits = _added([tuple(map(all_carried, partial.digits)) for partial in partials])
         return cls(
             _added([partial.integers for partial in partials]),
-            tuple(map(_all_carried, digits)),
+            tuple(map(all_carried, digits)),
         )
 
 
-def _all_carried(digits: Array) -> Array:
-    return carried(digits.T).T
-
-
-@dataclass(frozen=True)
-class Contingency:
-    """How many rows have each pair of labels.
-
-    Attributes
-    ----------
-    pairs : ndarray of shape (p, 2), float64
-        Each pair once, in lexicographic order.
-    counts : ndarray of shape (p,), int64
-    """
-
-    pairs: Array
-    counts: Array
-
-    @classmethod
-    def of(cls, pairs: Array, counts: Array) -> Contingency:
-        """Count pairs that may come several times."""
-        found, places = np.unique(pairs, axis=0, return_inverse=True)
-        totals = np.zeros(len(found), np.int64)
-        np.add.at(totals, places.reshape(-1), counts)
-        return cls(found, totals)
-
-    @classmethod
-    def combine(cls, partials: Sequence[Contingency]) -> Contingency:
-        return cls.of(
-            np.concatenate([partial.pairs for partial in partials]),
-            np.concatenate([partial.counts for partial in partials]),
-        )
+def all_carried(digits: Array) -> Array:
+    """Carry the digits of many sums, along the last axis."""
+    return np.moveaxis(carried(np.moveaxis(digits, -1, 0)), 0, -1)

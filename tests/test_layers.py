@@ -25,6 +25,7 @@ LAYERS = {
     "plots": 6,
     # A sweep judges its models, and metrics open rows as estimators do.
     "metrics": 6,
+    "preprocessing": 6,
     "edges": 7,
 }
 

@@ -9,17 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daskmeans.algorithms.columns import Moments
+from daskmeans.algorithms.contingency import Contingency
 from daskmeans.kernels.distances import add_terms
 from daskmeans.kernels.exact_sum import DIGITS, carried
+from daskmeans.kernels.moments import N_SUMS, add_moments
 from daskmeans.partials import (
     BinCounts,
     ClusterSums,
-    Contingency,
     Costs,
     KeyedRows,
     MetricSums,
     Ranges,
     Survey,
+    all_carried,
     no_cost,
 )
 
@@ -91,6 +94,15 @@ def make_contingency(generator, number):
     return Contingency.of(pairs, generator.integers(1, 9, n))
 
 
+def make_moments(generator, number):
+    n = int(generator.integers(0, 4))
+    counts, sums = np.zeros(2, np.int64), np.zeros((2, N_SUMS, DIGITS), np.int64)
+    low, high = np.full(2, np.inf), np.full(2, -np.inf)
+    add_moments(generator.normal(size=(n, 2)), np.ones(1), counts, low, high, sums)
+    sample = make_keyed_rows(generator, number)
+    return Moments(counts, low, high, all_carried(sums), ((number, n),), sample)
+
+
 each_partial = pytest.mark.parametrize(
     "make",
     [
@@ -103,6 +115,7 @@ each_partial = pytest.mark.parametrize(
         make_bin_counts,
         make_metric_sums,
         make_contingency,
+        make_moments,
     ],
 )
 

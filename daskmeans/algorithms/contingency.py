@@ -2,13 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.sparse import csr_array
 
 from daskmeans.algorithms.survey import Run
 from daskmeans.blocks.block import Block
-from daskmeans.partials import Contingency
 from daskmeans.passes.plan import Pass
+from daskmeans.typing import Array
+
+
+@dataclass(frozen=True)
+class Contingency:
+    """How many rows have each pair of labels.
+
+    Attributes
+    ----------
+    pairs : ndarray of shape (p, 2), float64
+        Each pair once, in lexicographic order.
+    counts : ndarray of shape (p,), int64
+    """
+
+    pairs: Array
+    counts: Array
+
+    @classmethod
+    def of(cls, pairs: Array, counts: Array) -> Contingency:
+        """Count pairs that may come several times."""
+        found, places = np.unique(pairs, axis=0, return_inverse=True)
+        totals = np.zeros(len(found), np.int64)
+        np.add.at(totals, places.reshape(-1), counts)
+        return cls(found, totals)
+
+    @classmethod
+    def combine(cls, partials: Sequence[Contingency]) -> Contingency:
+        return cls.of(
+            np.concatenate([partial.pairs for partial in partials]),
+            np.concatenate([partial.counts for partial in partials]),
+        )
 
 
 def contingency_chunk(block: Block, parameters: None) -> Contingency:

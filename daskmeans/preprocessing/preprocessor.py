@@ -1,0 +1,285 @@
+"""A scikit-learn transformer that learns columns in one pass, and changes rows lazily."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from daskmeans.algorithms.columns import Columns, survey_columns
+from daskmeans.algorithms.seeding import new_seed
+from daskmeans.blocks.inputs import ArrayLike, is_lazy
+from daskmeans.errors import RowsError
+from daskmeans.estimators.rows import open_rows
+from daskmeans.preprocessing.changes import Changes, changed_block, changed_frame, kept_block
+from daskmeans.preprocessing.lazily import as_numbers, change_lazily, kept_lazily
+from daskmeans.preprocessing.selection import checked_columns, is_frame, taken
+from daskmeans.typing import Array
+
+
+class Preprocessor(TransformerMixin, BaseEstimator):
+    """Select columns, fill missing values, drop or clip outliers, and standardise, in this order.
+
+    One pass over the rows learns all of it. `transform` is lazy for rows that are lazy or in a
+    store. What is learned is the same, to the bit, in any chunking.
+
+    Parameters
+    ----------
+    columns : sequence of str or int, default=None
+        Columns to take: names of a DataFrame's, numbers of an array's. None takes all that hold
+        integers or floats.
+    drop_constant : bool, default=False
+        Leave out columns in which all values are the same, or all are missing.
+    impute : {"mean", "median"} or None, default="mean"
+        What stands for missing values: the mean, or the median of a sample of 10,000 rows. None
+        leaves them, and `KMeans` will not take them.
+    outliers : float or None, default=None
+        Values farther than this many standard deviations from the mean are outliers.
+    outlier_action : {"drop", "clip"}, default="drop"
+        Leave out rows with an outlier, or put outliers at the limit.
+    robust : bool, default=False
+        Tell outliers by the median and 1.4826 times the median distance from it, of a sample of
+        10,000 rows, where that is not zero: outliers then do not hide themselves by their own
+        weight. Columns with a long tail lose much of it.
+    standardize : bool, default=True
+        Subtract the mean and divide by the standard deviation of the column.
+    random_state : int, RandomState instance or None, default=0
+        Draws the sample.
+
+    Attributes
+    ----------
+    columns_ : list of str or int
+        Columns that are taken.
+    constant_ : list of str or int
+        Columns that `drop_constant` left out.
+    mean_, std_, median_ : ndarrays of shape (len(columns_),), float64
+        Of the values that are there, outliers included.
+    missing_ : ndarray of shape (len(columns_),), int64
+        Missing values; those of rows of weight 0 too.
+    n_rows_ : int
+        Rows that were read.
+    n_features_in_, feature_names_in_
+        As in scikit-learn.
+
+    Notes
+    -----
+    Sums of values and of squares are exact, whatever the order of the rows: the variance is rounded
+    once, at the end. Mean and deviation are those before outliers were dropped.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from daskmeans import KMeans
+    >>> from daskmeans.preprocessing import Preprocessor
+    >>> X = np.array([[1.0, 900.0], [np.nan, 100.0], [3.0, 200.0], [3.0, 800.0]])
+    >>> Preprocessor().fit(X).mean_.tolist()
+    [2.3333333333333335, 500.0]
+    >>> make_pipeline(Preprocessor(), KMeans(2, random_state=0)).fit_predict(X).shape
+    (4,)
+    """
+
+    _parameter_constraints = {  # noqa: RUF012 (scikit-learn's own attribute)
+        "columns": ["array-like", None],
+        "drop_constant": ["boolean"],
+        "impute": [StrOptions({"mean", "median"}), None],
+        "outliers": [Interval(Real, 0, None, closed="neither"), None],
+        "outlier_action": [StrOptions({"drop", "clip"})],
+        "robust": ["boolean"],
+        "standardize": ["boolean"],
+        "random_state": ["random_state"],
+    }
+
+    columns_: list[Any]
+    constant_: list[Any]
+    mean_: Array
+    std_: Array
+    median_: Array
+    missing_: Array
+    n_rows_: int
+
+    def __init__(
+        self,
+        *,
+        columns: Sequence[str | int] | None = None,
+        drop_constant: bool = False,
+        impute: str | None = "mean",
+        outliers: float | None = None,
+        outlier_action: str = "drop",
+        robust: bool = False,
+        standardize: bool = True,
+        random_state: int | np.random.RandomState | None = 0,
+    ) -> None:
+        self.columns = columns
+        self.drop_constant = drop_constant
+        self.impute = impute
+        self.outliers = outliers
+        self.outlier_action = outlier_action
+        self.robust = robust
+        self.standardize = standardize
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None
+    ) -> Preprocessor:
+        """Learn the columns, in one pass over the rows.
+
+        Parameters
+        ----------
+        X : pandas or dask DataFrame, or array-like of shape (n_samples, n_features)
+            Of any kind that `KMeans.fit` takes; NaN is a missing value.
+        y : None
+            Ignored, here for scikit-learn's interface.
+        sample_weight : array-like or dask array of shape (n_samples,), default=None
+            Non-negative weights. Weight 2 counts as the row given twice.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        RowsError
+            For columns that are missing, not numeric or without any value; for infinity.
+        """
+        columns = checked_columns(X, self.columns)
+        table = as_numbers(taken(X, columns))
+        run = open_rows(self, table, sample_weight, reset=True)
+        found = survey_columns(run, new_seed(check_random_state(self.random_state)))
+        self.n_features_in_ = np.shape(X)[1]
+        if is_frame(X) and all(isinstance(name, str) for name in X.columns):
+            self.feature_names_in_ = np.asarray(X.columns, dtype=object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        constant = ~(found.high > found.low)
+        self._check_values(columns, found, constant)
+        left_out = constant & self.drop_constant
+        self.constant_ = [name for name, out in zip(columns, left_out, strict=True) if out]
+        self.columns_ = [name for name, out in zip(columns, left_out, strict=True) if not out]
+        self.n_rows_ = found.n_rows
+        self.mean_, self.std_, self.median_ = (
+            values[~left_out] for values in (found.mean, found.std, found.median)
+        )
+        self.missing_ = found.n_rows - found.counts[~left_out]
+        self._changes = self._learned(found, ~left_out)
+        return self
+
+    def _check_values(self, columns: list[Any], found: Columns, constant: Array) -> None:
+        empty = [name for name, count in zip(columns, found.counts, strict=True) if not count]
+        if self.drop_constant and constant.all():
+            raise RowsError(
+                f"No column of X has two different values: {_listed(columns)}. There is nothing "
+                "to tell rows apart by."
+            )
+        if empty and not self.drop_constant:
+            raise RowsError(
+                f"All values are missing in {_listed(empty)}: leave such columns out, by "
+                "`columns` or by drop_constant=True."
+            )
+
+    def _learned(self, found: Columns, taken: Array) -> Changes:
+        low = high = fill = mean = scale = None
+        if self.outliers is not None:
+            use_robust = (found.robust_std > 0) & self.robust
+            middle = np.where(use_robust, found.median, found.mean)
+            reach = self.outliers * np.where(use_robust, found.robust_std, found.std)
+            # A constant column has no outliers, whatever its mean was rounded to.
+            low = np.minimum(middle - reach, np.where(found.std > 0, np.inf, found.low))[taken]
+            high = np.maximum(middle + reach, np.where(found.std > 0, -np.inf, found.high))[taken]
+        if self.impute is not None:
+            fill = (found.mean if self.impute == "mean" else found.median)[taken]
+        if self.standardize:
+            mean = self.mean_
+            scale = np.where(self.std_ > 0, self.std_, 1.0)
+        return Changes(fill, low, high, self.outlier_action == "drop", mean, scale)
+
+    def transform(self, X: ArrayLike) -> Any:
+        """Return changed rows, without those that were dropped.
+
+        Parameters
+        ----------
+        X : pandas or dask DataFrame, or array-like of shape (n_samples, n_features)
+            With the columns of the fit.
+
+        Returns
+        -------
+        ndarray, dask array, pandas or dask DataFrame of shape (<= n_samples, len(columns_))
+            float32 for arrays of float32, else float64. Lazy for rows that are lazy or in a store.
+            Rows of a DataFrame keep their index; `kept` tells which rows of an array are left.
+
+        Raises
+        ------
+        RowsError
+            If X does not have the columns of the fit.
+        """
+        table = self._table(X)
+        if not is_lazy(table):
+            change = changed_frame if is_frame(table) else changed_block
+            return change(table, changes=self._changes)
+        drops = self.outliers is not None and self.outlier_action == "drop"
+        return change_lazily(table, self._changes, drops=drops)
+
+    def kept(self, X: ArrayLike) -> Any:
+        """Tell which rows `transform` leaves.
+
+        Parameters
+        ----------
+        X : pandas or dask DataFrame, or array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray or dask array of shape (n_samples,), bool
+            Lazy for rows that are lazy or in a store.
+        """
+        table = self._table(X)
+        if is_lazy(table):
+            return kept_lazily(table, self._changes)
+        return kept_block(table, changes=self._changes)
+
+    def inverse_transform(self, X: ArrayLike) -> Any:
+        """Return standardised rows, such as cluster centers, in the units of the columns.
+
+        Parameters
+        ----------
+        X : array-like or dask array of shape (n_samples, len(columns_))
+
+        Returns
+        -------
+        ndarray or dask array of shape (n_samples, len(columns_)), float64
+        """
+        check_is_fitted(self)
+        array: Any = X if isinstance(X, da.Array) else np.asarray(X, dtype=np.float64)
+        if array.ndim != 2 or array.shape[1] != len(self.columns_):
+            raise RowsError(
+                f"X has shape {array.shape}, expected a column for each of {self.columns_}."
+            )
+        mean, scale = self._changes.mean, self._changes.scale
+        return array if mean is None else array * scale + mean
+
+    def get_feature_names_out(self, input_features: Any = None) -> Array:
+        """Return the names of the columns that are taken; `input_features` is ignored."""
+        check_is_fitted(self)
+        named = hasattr(self, "feature_names_in_")
+        names = [str(name) if named else f"x{name}" for name in self.columns_]
+        return np.asarray(names, dtype=object)
+
+    def _table(self, X: ArrayLike) -> Any:
+        """Return the columns of the fit, of rows like those of the fit."""
+        check_is_fitted(self)
+        if not is_frame(X) and np.shape(X)[1:] != (self.n_features_in_,):
+            raise RowsError(
+                f"X has shape {np.shape(X)}, and the fit was of {self.n_features_in_} columns."
+            )
+        return taken(X, checked_columns(X, self.columns_))
+
+
+def _listed(columns: list[Any]) -> str:
+    return "the column " + repr(columns[0]) if len(columns) == 1 else f"the columns {columns}"
