@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from daskmeans.algorithms.watch import IterationState
 from daskmeans.estimators.functions import k_means, kmeans_parallel, kmeans_plusplus
 from daskmeans.estimators.kmeans import KMeans
+from daskmeans.version import __version__
 
 if TYPE_CHECKING:
     from daskmeans.edges.pipeline import cluster_rows
@@ -29,8 +30,6 @@ __all__ = [
     "upload_to",
     "write_zarr",
 ]
-
-__version__ = "0.1.0.dev0"
 
 # Not before they are asked for: zarr is a tenth of a second that a fit of an array does without.
 _LAZY = {

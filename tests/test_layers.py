@@ -15,6 +15,7 @@ PACKAGE = Path(daskmeans.__file__).parent
 LAYERS = {
     "errors": 0,
     "typing": 0,
+    "version": 0,
     "kernels": 1,
     "partials": 2,
     "blocks": 3,

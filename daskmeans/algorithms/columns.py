@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,37 @@ from daskmeans.typing import Array
 
 # Makes the median absolute deviation that of a normal distribution's standard deviation.
 _MAD_TO_STD = 1.4826022185056018
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where the values of each column end and its outliers begin.
+
+    Attributes
+    ----------
+    low, high : ndarrays of shape (d,), float64
+    drop : bool
+        Rows with an outlier count for nothing; else outliers count as the limit.
+    """
+
+    low: Array
+    high: Array
+    drop: bool
+
+    def kept(self, values: Array) -> Array:
+        """Return which rows stay, of shape (r,), bool. A missing value is no outlier."""
+        if not self.drop:
+            return np.ones(len(values), bool)
+        outside = (values < self.low) | (values > self.high)
+        return np.asarray(~outside.any(axis=1))
+
+
+@dataclass(frozen=True)
+class ColumnsParameters:
+    """What a block has to know for the pass."""
+
+    survey: SurveyParameters
+    limits: Limits | None
 
 
 @dataclass(frozen=True)
@@ -45,6 +76,16 @@ class Columns:
     std: Array
     median: Array
     robust_std: Array
+
+    def limits(self, deviations: float, robust: bool, drop: bool) -> Limits:
+        """Return where outliers begin: so many deviations from the mean, or from the median."""
+        use_robust = (self.robust_std > 0) & robust
+        middle = np.where(use_robust, self.median, self.mean)
+        reach = deviations * np.where(use_robust, self.robust_std, self.std)
+        # A constant column has no outliers, whatever its mean was rounded to; an empty one neither.
+        limited = self.std > 0
+        low = np.where(limited, middle - reach, -np.inf)
+        return Limits(low, np.where(limited, middle + reach, np.inf), drop)
 
 
 @dataclass(frozen=True)
@@ -81,8 +122,10 @@ class Moments:
         )
 
 
-def moments_chunk(block: Block, parameters: SurveyParameters) -> Moments:
+def moments_chunk(block: Block, parameters: ColumnsParameters) -> Moments:
     """Yield the moments of a block's columns, and the part of the sample that is in it."""
+    if parameters.limits is not None:
+        block = _within(block, parameters.limits)
     d = block.rows.shape[1]
     counts, sums = np.zeros(d, np.int64), np.zeros((d, N_SUMS, DIGITS), np.int64)
     low, high = np.full(d, np.inf), np.full(d, -np.inf)
@@ -91,9 +134,18 @@ def moments_chunk(block: Block, parameters: SurveyParameters) -> Moments:
         given = np.append(weights, 0.0) if block.weights is not None and len(rows) == 1 else weights
         bad_row = add_moments(rows, given, counts, low, high, sums)
         if bad_row >= 0:
-            raise _too_large(block, part.start + bad_row, parameters.feature_names)
+            raise _too_large(block, part.start + bad_row, parameters.survey.feature_names)
     sizes = ((block.number, len(block)),)
-    return Moments(counts, low, high, sums, sizes, sample_of(block, parameters))
+    return Moments(counts, low, high, sums, sizes, sample_of(block, parameters.survey))
+
+
+def _within(block: Block, limits: Limits) -> Block:
+    """Return a block without its outliers."""
+    values = block.rows.astype(np.float64)
+    if not limits.drop:
+        return replace(block, rows=np.clip(values, limits.low, limits.high))
+    # Without weight, and not without a place: draws belong to the numbers of rows.
+    return replace(block, weights=block.row_weights() * limits.kept(values))
 
 
 def _too_large(block: Block, row: int, names: tuple[str, ...] | None) -> RowsError:
@@ -107,7 +159,7 @@ def _too_large(block: Block, row: int, names: tuple[str, ...] | None) -> RowsErr
     )
 
 
-def survey_columns(run: Run, seed: int) -> Columns:
+def survey_columns(run: Run, seed: int, limits: Limits | None = None) -> Columns:
     """Make the pass. Block sizes that were unknown are known after it.
 
     Parameters
@@ -115,6 +167,8 @@ def survey_columns(run: Run, seed: int) -> Columns:
     run : function (Pass) -> Partial
     seed : int
         64 bits that key the sample.
+    limits : Limits, optional
+        Leave out outliers.
 
     Raises
     ------
@@ -124,14 +178,15 @@ def survey_columns(run: Run, seed: int) -> Columns:
     source = run.source
     limit = key_limit(SAMPLE_MIN_ROWS, None if source.sizes is None else source.n_rows)
     parameters = SurveyParameters(seed, SAMPLE_MIN_ROWS, limit, True, source.feature_names)
-    found = run(Pass("kmeans-columns", moments_chunk, parameters))
+    found = run(Pass("kmeans-columns", moments_chunk, ColumnsParameters(parameters, limits)))
     if source.sizes is None:
         run.learn_sizes(tuple(size for _, size in found.block_sizes))
     n_rows = sum(size for _, size in found.block_sizes)
     if not n_rows:
         raise RowsError("X has no rows: there is nothing to learn from.")
+    weighted = source.weights is not None or (limits is not None and limits.drop)
     moments = [
-        _moments(int(count), sums, source.weights is not None)
+        _moments(int(count), sums, weighted)
         for count, sums in zip(found.counts, found.sums, strict=True)
     ]
     sample = found.sample.rows[:SAMPLE_MIN_ROWS].astype(np.float64)

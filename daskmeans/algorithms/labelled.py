@@ -82,4 +82,4 @@ def add_signed(digits: Array, terms: Array) -> None:
 
 def mean_of(signed: Array, total: float) -> float:
     """Return the difference of two exact sums of `add_signed`, divided by a total weight."""
-    return (rounded(signed[0]) - rounded(signed[1])) / total
+    return (rounded(signed[0]) - rounded(signed[1])) / float(total)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from numbers import Integral
 
 from daskmeans.errors import RowsError
-from daskmeans.estimators.sweep import SweepResult
+from daskmeans.estimators.sweep import SweepResult, checked_numbers
 
 _MOST_CLUSTERS = 12
 
@@ -20,8 +20,9 @@ def checked_counts(k: str | int, k_range: Iterable[int] | None) -> list[int]:
         For others than "auto" or a positive integer; for a range beside an integer.
     """
     if isinstance(k, str) and k == "auto":
-        counts = range(2, _MOST_CLUSTERS + 1) if k_range is None else k_range
-        return sorted(counts)
+        if k_range is None:
+            return list(range(2, _MOST_CLUSTERS + 1))
+        return checked_numbers(k_range, "k_range")
     if isinstance(k, bool) or not isinstance(k, Integral):
         raise TypeError(f"k={k!r} has to be 'auto' or a number of clusters.")
     if k < 1:
@@ -37,14 +38,9 @@ def counts_within(counts: list[int], n_kept: int, n_rows: int, *, asked: bool) -
     Raises
     ------
     RowsError
-        If no rows are left; if `asked` for more clusters than rows.
+        If `asked` for more clusters than rows.
     """
     left = f"{n_kept:,} of {n_rows:,} rows are left"
-    if not n_kept:
-        raise RowsError(
-            "Every row has a value that counts as an outlier: raise `outliers`, or switch it off "
-            "by None."
-        )
     if counts and counts[-1] > n_kept and asked:
         raise RowsError(f"{counts[-1]} clusters are asked for, and {left}: ask for fewer.")
     return [count for count in counts if count <= n_kept] or [1]

@@ -15,7 +15,6 @@ import dask
 import dask.array as da
 import numpy as np
 
-from daskmeans import __version__
 from daskmeans.blocks.inputs import ArrayLike, row_source
 from daskmeans.edges.demo import run_demo, summary
 from daskmeans.edges.outputs import check_apart, check_output
@@ -26,6 +25,7 @@ from daskmeans.edges.zarr_output import ZARR_ARRAY, write_zarr
 from daskmeans.errors import DaskMeansError
 from daskmeans.estimators.kmeans import KMeans
 from daskmeans.typing import Array
+from daskmeans.version import __version__
 
 _SCHEDULERS = ("threads", "processes", "sync")
 _CONNECT_SECONDS = 10

@@ -13,7 +13,6 @@ from typing import Any, Protocol
 import dask.array as da
 import numpy as np
 
-from daskmeans import __version__
 from daskmeans.blocks.inputs import ArrayLike
 from daskmeans.edges.outputs import OutputKind, written_beside
 from daskmeans.edges.persistence import save_model
@@ -24,6 +23,7 @@ from daskmeans.estimators.kmeans import KMeans
 from daskmeans.estimators.sweep import SweepResult
 from daskmeans.preprocessing import Preprocessor
 from daskmeans.typing import Array
+from daskmeans.version import __version__
 
 PAGE, LABELS, MODEL_FOLDER = "report.html", "labels.zarr", "model"
 REPORT = OutputKind("a report", lambda path: (path / PAGE).is_file())

@@ -193,7 +193,7 @@ def sweep(
     >>> found.models[5].cluster_centers_.shape
     (5, 3)
     """
-    counts = _checked_counts(n_clusters)
+    counts = checked_numbers(n_clusters)
     _check_choice("init", init, _INITS)
     check_names(metrics, _METRICS, sample_weight is not None)
     seed = random_state
@@ -258,24 +258,30 @@ def _scores(
     return {name: np.array(found[name], dtype=np.float64) for name in metrics}
 
 
-def _checked_counts(n_clusters: Iterable[int]) -> list[int]:
-    """Return the numbers of clusters, ascending."""
+def checked_numbers(n_clusters: Iterable[int], argument: str = "n_clusters") -> list[int]:
+    """Return numbers of clusters, ascending.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are none, or given twice; `argument` is what the caller calls them.
+    """
     if not isinstance(n_clusters, Iterable) or isinstance(n_clusters, str):
         raise TypeError(
-            f"n_clusters={n_clusters!r} has to hold the numbers to sweep over, for instance "
+            f"{argument}={n_clusters!r} has to hold the numbers to sweep over, for instance "
             "range(2, 11). For one number use KMeans."
         )
     counts = list(n_clusters)
     for k in counts:
         if not isinstance(k, Integral) or isinstance(k, bool):
-            raise TypeError(f"n_clusters has to hold integers, and {k!r} is none.")
+            raise TypeError(f"{argument} has to hold integers, and {k!r} is none.")
         if k < 1:
-            raise ValueError(f"n_clusters has to hold numbers of at least 1, and {k} is less.")
+            raise ValueError(f"{argument} has to hold numbers of at least 1, and {k} is less.")
     if not counts:
-        raise ValueError("n_clusters is empty: give at least one number, such as range(2, 11).")
+        raise ValueError(f"{argument} is empty: give at least one number, such as range(2, 11).")
     twice = sorted({int(k) for k in counts if counts.count(k) > 1})
     if twice:
-        raise ValueError(f"n_clusters holds {twice[0]} more than once: give each number once.")
+        raise ValueError(f"{argument} holds {twice[0]} more than once: give each number once.")
     return sorted(map(int, counts))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from daskmeans.algorithms.columns import Limits
 from daskmeans.typing import Array
 
 
@@ -23,35 +24,27 @@ class Changes:
     ----------
     fill : ndarray of shape (d,), float64, or None
         What stands for missing values.
-    low, high : ndarrays of shape (d,), float64, or None
-        Values outside are outliers.
-    drop : bool
-        Leave out rows with an outlier, instead of clipping it.
+    limits : Limits or None
+        Outliers are dropped or clipped.
     mean, scale : ndarrays of shape (d,), float64, or None
         To be subtracted, then divided by.
     """
 
     fill: Array | None
-    low: Array | None
-    high: Array | None
-    drop: bool
+    limits: Limits | None
     mean: Array | None
     scale: Array | None
 
     def kept(self, values: Array) -> Array:
         """Return which rows stay, of shape (r,), bool."""
-        if self.low is None or self.high is None or not self.drop:
-            return np.ones(len(values), bool)
-        # A missing value is no outlier.
-        outside = (values < self.low) | (values > self.high)
-        return np.asarray(~outside.any(axis=1))
+        return np.ones(len(values), bool) if self.limits is None else self.limits.kept(values)
 
     def applied(self, values: Array) -> Array:
         """Return the rows that stay, changed, of shape (<= r, d): float32 for float32."""
         # In float64 whatever they are stored in: a mean of large numbers is not one of float32.
         changed = np.array(values[self.kept(values)], dtype=np.float64)
-        if self.low is not None and self.high is not None and not self.drop:
-            np.clip(changed, self.low, self.high, out=changed)
+        if self.limits is not None and not self.limits.drop:
+            np.clip(changed, self.limits.low, self.limits.high, out=changed)
         if self.fill is not None:
             np.copyto(changed, self.fill, where=np.isnan(changed))
         if self.mean is not None and self.scale is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
@@ -13,7 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from daskmeans.algorithms.columns import Columns, survey_columns
+from daskmeans.algorithms.columns import Columns, Limits, survey_columns
 from daskmeans.algorithms.seeding import new_seed
 from daskmeans.blocks.inputs import ArrayLike, is_lazy
 from daskmeans.errors import RowsError
@@ -27,8 +28,9 @@ from daskmeans.typing import Array
 class Preprocessor(TransformerMixin, BaseEstimator):
     """Select columns, fill missing values, drop or clip outliers, and standardise, in this order.
 
-    One pass over the rows learns all of it. `transform` is lazy for rows that are lazy or in a
-    store. What is learned is the same, to the bit, in any chunking.
+    One pass over the rows learns all of it; with `outliers` a second one learns mean, median and
+    deviation without them. What is learned is the same, to the bit, in any chunking. `transform` is
+    lazy for rows that are lazy or in a store.
 
     Parameters
     ----------
@@ -60,7 +62,7 @@ class Preprocessor(TransformerMixin, BaseEstimator):
     constant_ : list of str or int
         Columns that `drop_constant` left out.
     mean_, std_, median_ : ndarrays of shape (len(columns_),), float64
-        Of the values that are there, outliers included.
+        Of the values that are there, without outliers, or with clipped ones.
     missing_ : ndarray of shape (len(columns_),), int64
         Missing values; those of rows of weight 0 too.
     n_rows_ : int
@@ -71,7 +73,7 @@ class Preprocessor(TransformerMixin, BaseEstimator):
     Notes
     -----
     Sums of values and of squares are exact, whatever the order of the rows: the variance is rounded
-    once, at the end. Mean and deviation are those before outliers were dropped.
+    once, at the end.
 
     Examples
     --------
@@ -130,7 +132,7 @@ class Preprocessor(TransformerMixin, BaseEstimator):
     def fit(
         self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None
     ) -> Preprocessor:
-        """Learn the columns, in one pass over the rows.
+        """Learn the columns, in one pass over the rows, or two for outliers.
 
         Parameters
         ----------
@@ -148,12 +150,14 @@ class Preprocessor(TransformerMixin, BaseEstimator):
         Raises
         ------
         RowsError
-            For columns that are missing, not numeric or without any value; for infinity.
+            For columns that are missing, not numeric or without any value; for infinity; if every
+            row has an outlier.
         """
         columns = checked_columns(X, self.columns)
         table = as_numbers(taken(X, columns))
         run = open_rows(self, table, sample_weight, reset=True)
-        found = survey_columns(run, new_seed(check_random_state(self.random_state)))
+        seed = new_seed(check_random_state(self.random_state))
+        found = survey_columns(run, seed)
         self.n_features_in_ = np.shape(X)[1]
         if is_frame(X) and all(isinstance(name, str) for name in X.columns):
             self.feature_names_in_ = np.asarray(X.columns, dtype=object)
@@ -165,11 +169,26 @@ class Preprocessor(TransformerMixin, BaseEstimator):
         self.constant_ = [name for name, out in zip(columns, left_out, strict=True) if out]
         self.columns_ = [name for name, out in zip(columns, left_out, strict=True) if not out]
         self.n_rows_ = found.n_rows
-        self.mean_, self.std_, self.median_ = (
-            values[~left_out] for values in (found.mean, found.std, found.median)
-        )
         self.missing_ = found.n_rows - found.counts[~left_out]
-        self._changes = self._learned(found, ~left_out)
+        limits = None
+        if self.outliers is not None:
+            limits = found.limits(self.outliers, self.robust, self.outlier_action == "drop")
+        inside = found if limits is None else survey_columns(run, seed, limits)
+        if not inside.counts.any():
+            raise RowsError(
+                f"Every row of X has an outlier: raise outliers={self.outliers}, clip them, or "
+                "switch it off by None."
+            )
+        # All values of a column may have been in rows that are dropped.
+        self.mean_, self.std_, self.median_ = (
+            np.where(inside.counts > 0, inner, outer)[~left_out]
+            for inner, outer in (
+                (inside.mean, found.mean),
+                (inside.std, found.std),
+                (inside.median, found.median),
+            )
+        )
+        self._changes = self._learned(limits, ~left_out)
         return self
 
     def _check_values(self, columns: list[Any], found: Columns, constant: Array) -> None:
@@ -185,21 +204,13 @@ class Preprocessor(TransformerMixin, BaseEstimator):
                 "`columns` or by drop_constant=True."
             )
 
-    def _learned(self, found: Columns, taken: Array) -> Changes:
-        low = high = fill = mean = scale = None
-        if self.outliers is not None:
-            use_robust = (found.robust_std > 0) & self.robust
-            middle = np.where(use_robust, found.median, found.mean)
-            reach = self.outliers * np.where(use_robust, found.robust_std, found.std)
-            # A constant column has no outliers, whatever its mean was rounded to.
-            low = np.minimum(middle - reach, np.where(found.std > 0, np.inf, found.low))[taken]
-            high = np.maximum(middle + reach, np.where(found.std > 0, -np.inf, found.high))[taken]
-        if self.impute is not None:
-            fill = (found.mean if self.impute == "mean" else found.median)[taken]
-        if self.standardize:
-            mean = self.mean_
-            scale = np.where(self.std_ > 0, self.std_, 1.0)
-        return Changes(fill, low, high, self.outlier_action == "drop", mean, scale)
+    def _learned(self, limits: Limits | None, taken: Array) -> Changes:
+        if limits is not None:
+            limits = replace(limits, low=limits.low[taken], high=limits.high[taken])
+        fill = {"mean": self.mean_, "median": self.median_, None: None}[self.impute]
+        if not self.standardize:
+            return Changes(fill, limits, None, None)
+        return Changes(fill, limits, self.mean_, np.where(self.std_ > 0, self.std_, 1.0))
 
     def transform(self, X: ArrayLike) -> Any:
         """Return changed rows, without those that were dropped.

@@ -137,7 +137,10 @@ class TestOutliers:
         learned = Preprocessor(outliers=2.0, outlier_action="clip").fit(rows)
         changed = learned.transform(rows)
         assert len(changed) == 307
-        assert np.abs(changed).max() == pytest.approx(2.0)
+        scores = (learned.inverse_transform(changed) - np.nanmean(rows, axis=0)) / np.nanstd(
+            rows, axis=0
+        )
+        assert np.abs(scores).max() == pytest.approx(2.0)
         assert learned.kept(rows).all()
 
     def test_robust_ones_do_not_hide_themselves(self):
@@ -148,6 +151,24 @@ class TestOutliers:
     def test_constant_column_has_none(self):
         rows = np.full((1000, 1), 0.1)
         assert Preprocessor(outliers=1e-9).fit(rows).kept(rows).all()
+
+    @pytest.mark.parametrize("action", ["drop", "clip"])
+    def test_do_not_count(self, rows, action):
+        """One of 1e9 would leave the others of its column all but equal."""
+        rows[17, 2] = 1e9
+        learned = Preprocessor(outliers=6.0, outlier_action=action).fit(rows)
+        changed = learned.transform(rows)
+        np.testing.assert_allclose(np.delete(changed, 17, axis=0).mean(axis=0), 0, atol=0.4)
+        if action == "drop":
+            np.testing.assert_allclose(learned.mean_, np.nanmean(np.delete(rows, 17, 0), axis=0))
+            np.testing.assert_allclose(learned.std_, np.nanstd(np.delete(rows, 17, 0), axis=0))
+            np.testing.assert_allclose(changed.mean(axis=0), 0, atol=1e-9)
+
+    def test_column_of_dropped_rows_only(self):
+        rows = np.column_stack([np.append(np.zeros(50), 1.0), np.append(np.full(50, np.nan), 2.0)])
+        learned = Preprocessor(outliers=3.0).fit(rows)
+        assert learned.mean_.tolist() == [0.0, 2.0]
+        assert np.isfinite(learned.transform(rows)).all()
 
     @pytest.mark.parametrize("lazy", [False, True])
     def test_labels_are_put_back(self, rows, lazy):
@@ -214,10 +235,10 @@ class TestTables:
 
 
 class TestPasses:
-    def test_learning_takes_one(self, rows):
+    def test_learning_takes_one_or_two(self, rows):
         source = CountedRows(rows)
         lazy = da.from_array(source, chunks=(100, 5), name=False)
-        learned = Preprocessor(impute="median", outliers=3.0, robust=True)
+        learned = Preprocessor(impute="median")
         with counted_passes() as passes:
             learned.fit(lazy)
         assert passes == {"kmeans-columns": 1}
@@ -225,6 +246,9 @@ class TestPasses:
         learned.transform(lazy)
         learned.kept(lazy)
         assert len(source.reads) == 4
+        with counted_passes() as passes:
+            Preprocessor(outliers=3.0, robust=True).fit(lazy)
+        assert passes == {"kmeans-columns": 2}
 
     def test_pipeline(self, rows, scheduler):
         lazy = da.from_array(rows, chunks=(100, 5))
@@ -262,6 +286,10 @@ class TestErrors:
         table = flights.assign(nothing=np.nan)
         with pytest.raises(RowsError, match="All values are missing in the column 'nothing'"):
             Preprocessor().fit(table)
+
+    def test_nothing_but_outliers(self):
+        with pytest.raises(RowsError, match=r"Every row of X has an outlier: raise outliers=0\.5"):
+            Preprocessor(outliers=0.5).fit([[0.0], [1.0]])
 
     def test_nothing_left(self):
         with pytest.raises(RowsError, match="No column of X has two different values"):
