@@ -59,7 +59,7 @@ class ClusteredRows:
     seconds : dict of str to float
         How long each step took.
     report : Path or None
-        The folder with report.html, labels.zarr and model.
+        The folder with report.html, labels.zarr, model and preparation.json.
     """
 
     model: KMeans
@@ -118,8 +118,8 @@ def cluster_rows(
     random_state : int, default=0
         Determines samples and seeding: the same result each time.
     report : str, path or None, default="out/"
-        Folder for report.html, labels.zarr (int32, -1 for dropped rows) and model. None writes
-        nothing.
+        Folder for report.html, labels.zarr (int32, -1 for dropped rows), model and
+        preparation.json, the preprocessor. None writes nothing.
     overwrite : bool, default=False
         Replace a report that is there.
 
@@ -154,7 +154,7 @@ def cluster_rows(
     >>> len(found.model.cluster_centers_), found.labels.shape
     (5, (3000,))
     >>> sorted(path.name for path in found.report.iterdir())
-    ['labels.zarr', 'model', 'report.html']
+    ['labels.zarr', 'model', 'preparation.json', 'report.html']
     """
     title = "Clusters"
     opened = rows

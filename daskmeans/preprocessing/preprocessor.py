@@ -188,7 +188,9 @@ class Preprocessor(TransformerMixin, BaseEstimator):
                 (inside.median, found.median),
             )
         )
-        self._changes = self._learned(limits, ~left_out)
+        if limits is not None:
+            limits = replace(limits, low=limits.low[~left_out], high=limits.high[~left_out])
+        self._changes = self._learned(limits)
         return self
 
     def _check_values(self, columns: list[Any], found: Columns, constant: Array) -> None:
@@ -204,9 +206,8 @@ class Preprocessor(TransformerMixin, BaseEstimator):
                 "`columns` or by drop_constant=True."
             )
 
-    def _learned(self, limits: Limits | None, taken: Array) -> Changes:
-        if limits is not None:
-            limits = replace(limits, low=limits.low[taken], high=limits.high[taken])
+    def _learned(self, limits: Limits | None) -> Changes:
+        """Return the changes that the learned attributes come to."""
         fill = {"mean": self.mean_, "median": self.median_, None: None}[self.impute]
         if not self.standardize:
             return Changes(fill, limits, None, None)

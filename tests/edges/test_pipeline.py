@@ -20,8 +20,9 @@ from PIL import Image
 from daskmeans import KMeans, cluster_rows
 from daskmeans.edges.cli import main
 from daskmeans.edges.persistence import load_model
+from daskmeans.edges.preparation import load_preprocessor
 from daskmeans.errors import MissingExtraError, OutputError, OutputExistsError, RowsError
-from daskmeans.preprocessing import Preprocessor
+from daskmeans.preprocessing import Preprocessor, put_back
 from tests.counting import counted_passes
 
 
@@ -140,6 +141,12 @@ class TestFound:
         model = load_model(found.report / "model")
         np.testing.assert_array_equal(model.cluster_centers_, found.model.cluster_centers_)
         assert model.feature_names_in_.tolist() == ["width", "height"]
+
+    def test_folder_labels_new_rows(self, found, table):
+        """Prepared and predicted from what is on disk, as the rows of the fit were."""
+        prepare = load_preprocessor(found.report / "preparation.json")
+        labels = load_model(found.report / "model").predict(prepare.transform(table))
+        np.testing.assert_array_equal(put_back(labels, prepare.kept(table)), found.labels)
 
     def test_page_holds_all_that_it_shows(self, found):
         page = page_of(found.report)
