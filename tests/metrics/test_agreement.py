@@ -61,6 +61,13 @@ def test_takes_one_pass_over_both(scheduler):
     assert passes.total() == 1
 
 
+def test_labels_far_apart():
+    """More pairs than rows to count them by: rows are sorted instead."""
+    both = np.array([[-9_000_000, 5, 5, 9_000_000], [2**24 - 1, 0, 0, -3]])
+    found = metrics.contingency_matrix(*(da.from_array(labels, chunks=3) for labels in both))
+    np.testing.assert_array_equal(found, contingency_matrix(*both))
+
+
 def test_text_beside_lazy_labels():
     table = metrics.contingency_matrix(["b", "a", "b"], da.from_array(np.array([-5, 9, 9])))
     assert table.tolist() == [[0, 1], [1, 1]]
