@@ -184,6 +184,9 @@ def survey_columns(run: Run, seed: int, limits: Limits | None = None) -> Columns
     n_rows = sum(size for _, size in found.block_sizes)
     if not n_rows:
         raise RowsError("X has no rows: there is nothing to learn from.")
+    # The sample holds rows of weight 0 only if there are no others.
+    if source.weights is not None and limits is None and not found.sample.weights.any():
+        raise RowsError("All values of sample_weight are zero: at least one must be positive.")
     weighted = source.weights is not None or (limits is not None and limits.drop)
     moments = [
         _moments(int(count), sums, weighted)

@@ -14,14 +14,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from daskmeans.algorithms.columns import Columns, Limits, survey_columns
+from daskmeans.algorithms.columns import Limits, survey_columns
 from daskmeans.algorithms.seeding import new_seed
-from daskmeans.blocks.inputs import ArrayLike, is_lazy
+from daskmeans.blocks.inputs import ArrayLike, column_names, is_lazy
 from daskmeans.errors import RowsError
-from daskmeans.estimators.rows import open_rows
+from daskmeans.estimators.rows import check_rows, open_rows
 from daskmeans.preprocessing.changes import Changes, changed_block, changed_frame, kept_block
 from daskmeans.preprocessing.lazily import as_numbers, change_lazily, kept_lazily
-from daskmeans.preprocessing.selection import checked_columns, is_frame, taken
+from daskmeans.preprocessing.selection import check_values, checked_columns, is_frame, taken
 from daskmeans.typing import Array
 
 
@@ -153,18 +153,17 @@ class Preprocessor(TransformerMixin, BaseEstimator):
             For columns that are missing, not numeric or without any value; for infinity; if every
             row has an outlier.
         """
+        if is_frame(X):
+            self._keep_names(X)
+        else:
+            X = check_rows(self, X, reset=True)
         columns = checked_columns(X, self.columns)
-        table = as_numbers(taken(X, columns))
-        run = open_rows(self, table, sample_weight, reset=True)
+        # Another estimator, for it is these columns that it is told of.
+        run = open_rows(Preprocessor(), as_numbers(taken(X, columns)), sample_weight, reset=True)
         seed = new_seed(check_random_state(self.random_state))
         found = survey_columns(run, seed)
-        self.n_features_in_ = np.shape(X)[1]
-        if is_frame(X) and all(isinstance(name, str) for name in X.columns):
-            self.feature_names_in_ = np.asarray(X.columns, dtype=object)
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
         constant = ~(found.high > found.low)
-        self._check_values(columns, found, constant)
+        check_values(columns, found.counts, constant, self.drop_constant)
         left_out = constant & self.drop_constant
         self.constant_ = [name for name, out in zip(columns, left_out, strict=True) if out]
         self.columns_ = [name for name, out in zip(columns, left_out, strict=True) if not out]
@@ -193,18 +192,13 @@ class Preprocessor(TransformerMixin, BaseEstimator):
         self._changes = self._learned(limits)
         return self
 
-    def _check_values(self, columns: list[Any], found: Columns, constant: Array) -> None:
-        empty = [name for name, count in zip(columns, found.counts, strict=True) if not count]
-        if self.drop_constant and constant.all():
-            raise RowsError(
-                f"No column of X has two different values: {_listed(columns)}. There is nothing "
-                "to tell rows apart by."
-            )
-        if empty and not self.drop_constant:
-            raise RowsError(
-                f"All values are missing in {_listed(empty)}: leave such columns out, by "
-                "`columns` or by drop_constant=True."
-            )
+    def _keep_names(self, frame: Any) -> None:
+        self.n_features_in_ = len(frame.columns)
+        names = column_names(frame)
+        if names is not None:
+            self.feature_names_in_ = np.asarray(names, dtype=object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
 
     def _learned(self, limits: Limits | None) -> Changes:
         """Return the changes that the learned attributes come to."""
@@ -286,12 +280,16 @@ class Preprocessor(TransformerMixin, BaseEstimator):
     def _table(self, X: ArrayLike) -> Any:
         """Return the columns of the fit, of rows like those of the fit."""
         check_is_fitted(self)
-        if not is_frame(X) and np.shape(X)[1:] != (self.n_features_in_,):
-            raise RowsError(
-                f"X has shape {np.shape(X)}, and the fit was of {self.n_features_in_} columns."
-            )
-        return taken(X, checked_columns(X, self.columns_))
+        columns = self.columns_
+        if not is_frame(X):
+            X = check_rows(self, X, reset=False)
+            if hasattr(self, "feature_names_in_"):
+                # Columns of an array come in the order of those of the fit.
+                names = list(self.feature_names_in_)
+                columns = [names.index(name) for name in columns]
+        return taken(X, checked_columns(X, columns))
 
-
-def _listed(columns: list[Any]) -> str:
-    return "the column " + repr(columns[0]) if len(columns) == 1 else f"the columns {columns}"
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags

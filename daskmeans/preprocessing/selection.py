@@ -9,6 +9,7 @@ import numpy as np
 
 from daskmeans.blocks.inputs import ArrayLike, as_dask_array, is_lazy
 from daskmeans.errors import RowsError
+from daskmeans.typing import Array
 
 
 def is_frame(X: ArrayLike) -> bool:
@@ -83,6 +84,42 @@ def checked_columns(X: ArrayLike, columns: Sequence[Any] | None) -> list[Any]:
                 "numbers, or leave it out."
             )
     return wanted
+
+
+def check_values(
+    columns: Sequence[Any], counts: Array, constant: Array, drop_constant: bool
+) -> None:
+    """Raise for columns in which all values are missing, and if no column tells rows apart.
+
+    Parameters
+    ----------
+    columns : sequence of str or int
+    counts : ndarray of shape (d,), int64
+        Values that are there.
+    constant : ndarray of shape (d,), bool
+        There are no two different values.
+    drop_constant : bool
+        Such columns are left out.
+
+    Raises
+    ------
+    RowsError
+    """
+    empty = [name for name, count in zip(columns, counts, strict=True) if not count]
+    if drop_constant and constant.all():
+        raise RowsError(
+            f"No column of X has two different values: {_listed(columns)}. There is nothing to "
+            "tell rows apart by."
+        )
+    if empty and not drop_constant:
+        raise RowsError(
+            f"All values are missing in {_listed(empty)}: leave such columns out, by `columns` or "
+            "by drop_constant=True."
+        )
+
+
+def _listed(columns: Sequence[Any]) -> str:
+    return f"the column {columns[0]!r}" if len(columns) == 1 else f"the columns {list(columns)}"
 
 
 def taken(X: ArrayLike, columns: Sequence[Any]) -> ArrayLike:

@@ -205,6 +205,15 @@ class TestTables:
             assert values.dtype == np.float64
             np.testing.assert_allclose(values.mean(axis=0), 0, atol=1e-15)
 
+    def test_arrays_like_the_table_of_the_fit(self, rows):
+        table = pd.DataFrame(rows, columns=list("abcde"))
+        learned = Preprocessor(columns=["d", "a"]).fit(table)
+        found = learned.transform(table)
+        with pytest.warns(UserWarning, match="X does not have valid feature names"):
+            np.testing.assert_array_equal(learned.transform(rows), found)
+        lazy = da.from_array(rows, chunks=(100, 5))
+        np.testing.assert_array_equal(learned.transform(lazy), found)
+
     def test_columns_by_name_and_number(self, flights, rows):
         assert Preprocessor(columns=["month", "late"]).fit(flights).mean_.tolist() == [2.5, 0.75]
         learned = Preprocessor(columns=[3, 0]).fit(rows)
@@ -306,10 +315,14 @@ class TestErrors:
         learned = Preprocessor().fit(flights)
         with pytest.raises(RowsError, match="X has no column 'month'"):
             learned.transform(flights.drop(columns="month"))
-        with pytest.raises(RowsError, match="the fit was of 5 columns"):
+        with pytest.raises(ValueError, match="X has 3 features, but Preprocessor is expecting 5"):
             Preprocessor().fit(rows).transform(rows[:, :3])
         with pytest.raises(RowsError, match="expected a column for each of"):
             learned.inverse_transform(np.ones((2, 2)))
+
+    def test_weights(self, rows):
+        with pytest.raises(RowsError, match="All values of sample_weight are zero"):
+            Preprocessor().fit(rows, sample_weight=np.zeros(307))
 
     def test_not_fitted(self, rows):
         with pytest.raises(NotFittedError):
