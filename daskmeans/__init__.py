@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 from daskmeans.algorithms.watch import IterationState
 from daskmeans.estimators.functions import k_means, kmeans_parallel, kmeans_plusplus
 from daskmeans.estimators.kmeans import KMeans
+from daskmeans.version import __version__
 
 if TYPE_CHECKING:
+    from daskmeans.edges.pipeline import cluster_rows
     from daskmeans.edges.progress import progress_bar
     from daskmeans.edges.sources import open_rows
     from daskmeans.edges.upload import upload_to
@@ -18,6 +20,7 @@ __all__ = [
     "IterationState",
     "KMeans",
     "__version__",
+    "cluster_rows",
     "k_means",
     "kmeans_parallel",
     "kmeans_plusplus",
@@ -28,10 +31,9 @@ __all__ = [
     "write_zarr",
 ]
 
-__version__ = "0.1.0.dev0"
-
 # Not before they are asked for: zarr is a tenth of a second that a fit of an array does without.
 _LAZY = {
+    "cluster_rows": "daskmeans.edges.pipeline",
     "open_rows": "daskmeans.edges.sources",
     "sweep": "daskmeans.estimators.sweep",
     "upload_to": "daskmeans.edges.upload",

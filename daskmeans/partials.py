@@ -238,3 +238,32 @@ class BinCounts:
     @classmethod
     def combine(cls, partials: Sequence[BinCounts]) -> BinCounts:
         return cls(np.sum([partial.counts for partial in partials], axis=0))
+
+
+@dataclass(frozen=True)
+class MetricSums:
+    """Sums that metrics are made of, whatever they are sums of.
+
+    Attributes
+    ----------
+    integers : tuple of ndarrays, int64
+        Quantised sums and counts.
+    digits : tuple of ndarrays of shape (m, DIGITS), int64
+        m exact sums each, see `kernels.exact_sum`.
+    """
+
+    integers: tuple[Array, ...]
+    digits: tuple[Array, ...]
+
+    @classmethod
+    def combine(cls, partials: Sequence[MetricSums]) -> MetricSums:
+        digits = _added([tuple(map(all_carried, partial.digits)) for partial in partials])
+        return cls(
+            _added([partial.integers for partial in partials]),
+            tuple(map(all_carried, digits)),
+        )
+
+
+def all_carried(digits: Array) -> Array:
+    """Carry the digits of many sums, along the last axis."""
+    return np.moveaxis(carried(np.moveaxis(digits, -1, 0)), 0, -1)

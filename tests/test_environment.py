@@ -44,7 +44,9 @@ def test_environment_equals_pyproject():
         wanted.update(conda_specs(requirement))
 
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
-    listed = [Requirement(text) for text in environment["dependencies"]]
+    # pip's own packages come as a mapping at the end.
+    *by_conda, by_pip = environment["dependencies"]
+    listed = [Requirement(text) for text in [*by_conda, *by_pip["pip"]]]
     found = {(requirement.name, str(requirement.specifier)) for requirement in listed}
 
     assert found == wanted

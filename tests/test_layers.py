@@ -15,6 +15,7 @@ PACKAGE = Path(daskmeans.__file__).parent
 LAYERS = {
     "errors": 0,
     "typing": 0,
+    "version": 0,
     "kernels": 1,
     "partials": 2,
     "blocks": 3,
@@ -23,6 +24,9 @@ LAYERS = {
     "estimators": 6,
     # Estimators draw themselves, and plots open rows as estimators do.
     "plots": 6,
+    # A sweep judges its models, and metrics open rows as estimators do.
+    "metrics": 6,
+    "preprocessing": 6,
     "edges": 7,
 }
 

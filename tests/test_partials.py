@@ -9,15 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daskmeans.algorithms.columns import Moments
+from daskmeans.algorithms.contingency import Contingency
 from daskmeans.kernels.distances import add_terms
-from daskmeans.kernels.exact_sum import carried
+from daskmeans.kernels.exact_sum import DIGITS, carried
+from daskmeans.kernels.moments import N_SUMS, add_moments
 from daskmeans.partials import (
     BinCounts,
     ClusterSums,
     Costs,
     KeyedRows,
+    MetricSums,
     Ranges,
     Survey,
+    all_carried,
     no_cost,
 )
 
@@ -75,6 +80,29 @@ def make_bin_counts(generator, number):
     return BinCounts(generator.integers(0, 2**40, (3, 2)))
 
 
+def make_metric_sums(generator, number):
+    digits = np.zeros((2, DIGITS), np.int64)
+    for one in digits:
+        add_terms(one, 10.0 ** generator.uniform(-300, 300, 7))
+    sums = (generator.integers(-(2**40), 2**40, (3, 8)), generator.integers(0, 9, 3))
+    return MetricSums(sums, (carried(digits.T).T, np.zeros((0, DIGITS), np.int64)))
+
+
+def make_contingency(generator, number):
+    n = int(generator.integers(0, 12))
+    pairs = generator.integers(0, 3, (n, 2)).astype(float)
+    return Contingency.of(pairs, generator.integers(1, 9, n))
+
+
+def make_moments(generator, number):
+    n = int(generator.integers(0, 4))
+    counts, sums = np.zeros(2, np.int64), np.zeros((2, N_SUMS, DIGITS), np.int64)
+    low, high = np.full(2, np.inf), np.full(2, -np.inf)
+    add_moments(generator.normal(size=(n, 2)), np.ones(1), counts, low, high, sums)
+    sample = make_keyed_rows(generator, number)
+    return Moments(counts, low, high, all_carried(sums), ((number, n),), sample)
+
+
 each_partial = pytest.mark.parametrize(
     "make",
     [
@@ -85,6 +113,9 @@ each_partial = pytest.mark.parametrize(
         make_cluster_sums,
         make_costs,
         make_bin_counts,
+        make_metric_sums,
+        make_contingency,
+        make_moments,
     ],
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,21 @@ from daskmeans.typing import Array
 
 # An inertia of 0 has no logarithm.
 _LEAST_SHARE = 1e-12
+
+
+def knee_locator() -> Any:
+    """Return kneed's Kneedle.
+
+    Raises
+    ------
+    MissingExtraError
+        If it is not installed.
+    """
+    try:
+        from kneed import KneeLocator
+    except ImportError as error:
+        raise missing_extra("kneed", "sweep", "The elbow of a sweep") from error
+    return KneeLocator
 
 
 def elbow(counts: Sequence[int], inertias: Array) -> int | None:
@@ -49,14 +65,11 @@ def elbow(counts: Sequence[int], inertias: Array) -> int | None:
     >>> elbow([2, 3, 4, 5, 6], np.array([100.0, 50.0, 5.0, 4.5, 4.0]))
     4
     """
-    try:
-        from kneed import KneeLocator
-    except ImportError as error:
-        raise missing_extra("kneed", "sweep", "The elbow of a sweep") from error
+    locate = knee_locator()
     if len(counts) < 3 or not inertias.max() > inertias.min():
         return None
     logarithms = np.log(np.maximum(inertias, _LEAST_SHARE * inertias.max()))
-    locator = KneeLocator(counts, logarithms, curve="convex", direction="decreasing")
+    locator = locate(counts, logarithms, curve="convex", direction="decreasing")
     if locator.elbow is None:
         return None
     return int(counts[int(np.argmax(locator.y_difference))])

@@ -90,10 +90,11 @@ def survey_chunk(block: Block, parameters: SurveyParameters) -> Survey:
         low, high = np.minimum(low, tile_low), np.maximum(high, tile_high)
     largest = 1.0 if block.weights is None else float(block.weights.max(initial=0.0))
     ranges = Ranges(r, low, high, largest, ((block.number, r),))
-    return Survey(ranges, _sample_of(block, parameters))
+    return Survey(ranges, sample_of(block, parameters))
 
 
-def _sample_of(block: Block, parameters: SurveyParameters) -> KeyedRows:
+def sample_of(block: Block, parameters: SurveyParameters) -> KeyedRows:
+    """Return the block's rows with the smallest keys: one more than the sample is to hold."""
     r = len(block)
     seed, purpose, start = (
         np.uint64(value) for value in (parameters.seed, SAMPLE_DRAW, block.first_row)
@@ -262,7 +263,7 @@ def _find(run: Run, n_clusters: int, m: int, seed: int) -> Survey:
     source = run.source
     if source.sizes is not None:
         _check_row_count(source.n_rows, n_clusters, source.n_features)
-    limit = _key_limit(m, None if source.sizes is None else source.n_rows)
+    limit = key_limit(m, None if source.sizes is None else source.n_rows)
     parameters = SurveyParameters(seed, m, limit, not source.in_memory, source.feature_names)
     found = run(Pass("kmeans-survey", survey_chunk, parameters))
     if source.sizes is None:
@@ -286,7 +287,7 @@ def _check_row_count(n_rows: int, n_clusters: int, n_features: int) -> None:
         raise RowsError(f"n_samples={n_rows} should be >= n_clusters={n_clusters}.")
 
 
-def _key_limit(m: int, n_rows: int | None) -> int:
+def key_limit(m: int, n_rows: int | None) -> int:
     """Key below which at least m + 1 of n_rows uniform keys lie, but for 8 standard deviations."""
     if n_rows is None or n_rows <= m + 1:
         return 2**64 - 1
@@ -317,7 +318,7 @@ def _understood(found: Survey, m: int, source: RowSource) -> Surveyed:
     shift = np.where(np.isfinite(narrow), narrow, mean)
     reach = np.maximum(np.abs(ranges.low - shift), np.abs(ranges.high - shift))
     _check_reach(reach, names)
-    scale = _scale(reach, ranges.n_rows)
+    scale = quantising_scale(reach, ranges.n_rows)
     quantised_shift = np.zeros(len(scale))
     quantised_shift[:d] = shift
     return Surveyed(
@@ -387,7 +388,7 @@ def _weight_exponent(max_weight: float) -> int:
     return int(exponent) - (mantissa == 0.5)
 
 
-def _scale(reach: Array, n_rows: int) -> Array:
+def quantising_scale(reach: Array, n_rows: int) -> Array:
     """Return the powers of two that quantise features, squared norm and weights up to 1."""
     d = len(reach)
     bits = min(_NUMBER_BITS, _SUM_BITS - int(np.ceil(np.log2(max(n_rows, 1)))))

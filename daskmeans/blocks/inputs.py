@@ -144,7 +144,7 @@ def _known(chunks: Sequence[float]) -> tuple[int, ...] | None:
     return None if any(np.isnan(chunks)) else tuple(int(size) for size in chunks)
 
 
-def _graph_of(array: da.Array) -> tuple[dict[Any, Any], list[Any]]:
+def graph_of(array: da.Array) -> tuple[dict[Any, Any], list[Any]]:
     """Return an array's tasks, fused by dask's own optimisation, and its keys."""
     (optimised,) = dask.optimize(array)
     # Blocks that a cluster holds are futures in the array's own graph, which the optimised one
@@ -154,7 +154,7 @@ def _graph_of(array: da.Array) -> tuple[dict[Any, Any], list[Any]]:
 
 
 def _from_dask(array: da.Array, names: tuple[str, ...] | None) -> RowSource:
-    graph, keys = _graph_of(array)
+    graph, keys = graph_of(array)
     return RowSource(
         int(array.shape[1]),
         np.dtype(array.dtype),
@@ -245,7 +245,7 @@ def with_weights(source: RowSource, sample_weight: ArrayLike) -> RowSource:
         sample_weight = np.full(n_rows, sample_weight, dtype=np.float64)
     array = _weights_as_array(sample_weight)
     if isinstance(array, da.Array):
-        graph, keys = _graph_of(_aligned(array, source))
+        graph, keys = graph_of(aligned_column(array, source, "sample_weight"))
         return replace(
             source, weights=tuple(Key(key) for key in keys), graph={**source.graph, **graph}
         )
@@ -258,21 +258,30 @@ def with_weights(source: RowSource, sample_weight: ArrayLike) -> RowSource:
     return replace(source, weights=weights)
 
 
-def _aligned(array: da.Array, source: RowSource) -> da.Array:
-    """Return weights in the chunks of the rows."""
+def aligned_column(array: da.Array, source: RowSource, argument: str) -> da.Array:
+    """Return weights or labels in the chunks of the rows.
+
+    Raises
+    ------
+    ValueError
+        If there is not one for each row.
+    """
     if not np.isnan(array.shape[0]):
         if array.shape[0] != source.n_rows:
-            raise _wrong_length(array.shape, source.n_rows)
+            raise _wrong_length(array.shape, source.n_rows, argument)
         return array.rechunk((source.known_sizes,))
     # The same number of blocks is taken to mean the same rows; the sizes of each pair of blocks
     # are compared when they are read.
     if array.numblocks != (source.n_blocks,):
         raise RowsError(
-            f"sample_weight has {array.numblocks[0]} blocks of unknown sizes and X has "
-            f"{source.n_blocks} blocks: call compute_chunk_sizes() on sample_weight first."
+            f"{argument} has {array.numblocks[0]} blocks of unknown sizes and X has "
+            f"{source.n_blocks} blocks: call compute_chunk_sizes() on {argument} first."
         )
     return array
 
 
-def _wrong_length(shape: tuple[int, ...], n_rows: int) -> RowsError:
-    return RowsError(f"sample_weight.shape == {shape}, expected ({n_rows},): one weight a row.")
+def _wrong_length(
+    shape: tuple[int, ...], n_rows: int, argument: str = "sample_weight"
+) -> RowsError:
+    one = argument.rpartition("_")[2].removesuffix("s")
+    return RowsError(f"{argument}.shape == {shape}, expected ({n_rows},): one {one} a row.")

@@ -1,4 +1,4 @@
-"""The command line: demo, fit, predict, info."""
+"""The command line: demo, run, fit, predict, info."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import dask
 import dask.array as da
 import numpy as np
 
-from daskmeans import __version__
 from daskmeans.blocks.inputs import ArrayLike, row_source
 from daskmeans.edges.demo import run_demo, summary
 from daskmeans.edges.outputs import check_apart, check_output
@@ -26,6 +25,7 @@ from daskmeans.edges.zarr_output import ZARR_ARRAY, write_zarr
 from daskmeans.errors import DaskMeansError
 from daskmeans.estimators.kmeans import KMeans
 from daskmeans.typing import Array
+from daskmeans.version import __version__
 
 _SCHEDULERS = ("threads", "processes", "sync")
 _CONNECT_SECONDS = 10
@@ -136,6 +136,83 @@ def demo(folder: Path | None, n_clusters: int, overwrite: bool) -> None:
     """
     result = run_demo(folder or Path("daskmeans-demo"), n_clusters=n_clusters, overwrite=overwrite)
     click.echo(summary(result))
+
+
+@main.command()
+@click.argument("store")
+@click.option("--k", default="auto", show_default=True, metavar="auto|N", help="Clusters.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    default=Path("out"),
+    show_default=True,
+    help="Folder for report.html, labels.zarr and model.",
+)
+@click.option("--k-max", type=click.IntRange(2), help="Most clusters that auto compares: 12.")
+@click.option(
+    "--impute",
+    type=click.Choice(["mean", "median"]),
+    default="mean",
+    show_default=True,
+    help="What stands for missing values.",
+)
+@click.option(
+    "--outliers",
+    type=click.FloatRange(0),
+    default=3.0,
+    show_default=True,
+    help="Drop rows with a value so many standard deviations from the mean; 0 drops none.",
+)
+@click.option(
+    "--standardize/--no-standardize", default=True, help="Divide columns by their deviations."
+)
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+@row_options
+@_scheduler
+@_overwrite
+@_one_line_errors
+def run(
+    store: str,
+    k: str,
+    report: Path,
+    k_max: int | None,
+    impute: str,
+    outliers: float,
+    standardize: bool,
+    seed: int,
+    scheduler: str,
+    overwrite: bool,
+    **selection: str | None,
+) -> None:
+    """Prepare the rows of STORE, choose k, fit, and leave a report with labels and model.
+
+    Example: daskmeans run flights.csv --k auto --report out/
+    """
+    from daskmeans.edges.pipeline import cluster_opened
+
+    if k != "auto" and not k.isdecimal():
+        raise click.BadParameter(f"{k!r} is neither auto nor a number.", param_hint="--k")
+    rows = opened_rows(store, **selection)
+    check_apart([report], [store])
+    with _running_on(scheduler), progress_bar():
+        found = cluster_opened(
+            rows,
+            k if k == "auto" else int(k),
+            title=f"Clusters of {Path(store.rstrip('/')).name}",
+            columns=None,
+            impute=impute,
+            standardize=standardize,
+            outliers=outliers or None,
+            k_range=None if k_max is None else range(2, k_max + 1),
+            n_init=10,
+            random_state=seed,
+            report=report,
+            overwrite=overwrite,
+        )
+    click.echo(
+        f"{found.n_rows:,} rows, {found.n_dropped:,} dropped as outliers, {len(found.centers)} "
+        f"clusters ({found.reason}): {report / 'report.html'}"
+    )
 
 
 @main.command()

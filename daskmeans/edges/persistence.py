@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from daskmeans import __version__
 from daskmeans.algorithms.restarts import IterationRecord
 from daskmeans.edges.outputs import OutputKind, written_beside
 from daskmeans.errors import ModelFormatError
 from daskmeans.estimators.kmeans import KMeans
+from daskmeans.version import __version__
 
 _FORMAT = 1
 _DESCRIPTION, _CENTERS = "model.json", "centers.npy"

@@ -12,18 +12,24 @@ from sklearn.utils import check_random_state
 
 from daskmeans.algorithms.elbow import elbow
 from daskmeans.algorithms.kmeans import Seeding
+from daskmeans.algorithms.seeding import new_seed
+from daskmeans.algorithms.survey import Run
 from daskmeans.algorithms.sweep import fit_each
 from daskmeans.blocks.inputs import ArrayLike, is_lazy
 from daskmeans.errors import RowsError
 from daskmeans.estimators.kmeans import KMeans
 from daskmeans.estimators.rows import open_rows
+from daskmeans.metrics.evaluate import metrics_of_centers
+from daskmeans.metrics.registry import METRICS, check_names
 from daskmeans.typing import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _INITS = ("auto", "refined", "k-means++", "random")
-_METRICS = ("inertia",)
+_METRICS = tuple(name for name, metric in METRICS.items() if metric.better != "none")
+# Rows that "silhouette" is of.
+_SAMPLE_SIZE = 2_000
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ class SweepResult:
     scores : dict of str to ndarray of shape (len(models),), float64
         Each metric for each model.
     n_passes : int
-        Passes over the rows that the fits made together.
+        Passes over the rows that the fits and the metrics made together.
     bytes_read : int
         Bytes of rows, by their size in memory, that they read.
     """
@@ -60,6 +66,23 @@ class SweepResult:
         """
         inertias = np.array([model.inertia_ for model in self.models.values()])
         return elbow(self.n_clusters, inertias)
+
+    @property
+    def best(self) -> dict[str, int | None]:
+        """Best number of clusters by each metric: for the inertia the elbow.
+
+        None where there is none. The elbow needs kneed, of the extra `sweep`.
+        """
+        return {name: self._best(name, values) for name, values in self.scores.items()}
+
+    def _best(self, name: str, values: Array) -> int | None:
+        better = METRICS[name].better
+        if better == "elbow":
+            return self.elbow
+        if np.isnan(values).all():
+            return None
+        place = np.nanargmin(values) if better == "lower" else np.nanargmax(values)
+        return self.n_clusters[int(place)]
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
         """Draw the inertia against the number of clusters; see `daskmeans.plots.elbow`."""
@@ -119,7 +142,9 @@ def sweep(
     sample_weight : array-like or dask array of shape (n_samples,), default=None
         See `KMeans.fit`.
     metrics : sequence of str, default=("inertia",)
-        Metrics of each model, columns of the table: "inertia".
+        Metrics of each model, columns of the table: those of `daskmeans.metrics.evaluate` that are
+        one number a model. Others than "inertia" and "simplified_silhouette" take three passes more
+        for all models together, these two at most one.
     init : {"auto", "refined", "k-means++", "random"}, default="auto"
         Initial centers, see `KMeans`: all from the sample that the first pass takes.
     n_init : int, default=10
@@ -163,13 +188,14 @@ def sweep(
     >>> found = daskmeans.sweep(X, range(2, 11), random_state=0)
     >>> found.elbow
     5
+    >>> daskmeans.sweep(X, range(2, 11), metrics=["davies_bouldin"], random_state=0).best
+    {'davies_bouldin': 5}
     >>> found.models[5].cluster_centers_.shape
     (5, 3)
     """
-    counts = _checked_counts(n_clusters)
+    counts = checked_numbers(n_clusters)
     _check_choice("init", init, _INITS)
-    for name in metrics:
-        _check_choice("metrics", name, _METRICS)
+    check_names(metrics, _METRICS, sample_weight is not None)
     seed = random_state
     if not isinstance(seed, Integral):
         seed = int(check_random_state(random_state).randint(2**31 - 1))
@@ -214,33 +240,48 @@ def sweep(
         if hasattr(largest, "feature_names_in_"):
             model.feature_names_in_ = largest.feature_names_in_
         model._keep(fitted[k], X, run.source.known_sizes)
-    scores = evaluate_models(models, metrics)
+    scores = _scores(run, models, metrics, int(seed))
     return SweepResult(models, scores, run.n_passes, run.bytes_read)
 
 
-def evaluate_models(models: Mapping[int, KMeans], metrics: Sequence[str]) -> dict[str, Array]:
+def _scores(
+    run: Run, models: Mapping[int, KMeans], metrics: Sequence[str], seed: int
+) -> dict[str, Array]:
     """Return each metric for each fitted model, in the order of the models."""
-    return {name: np.array([model.inertia_ for model in models.values()]) for name in metrics}
+    found: dict[str, Any] = {"inertia": [model.inertia_ for model in models.values()]}
+    # The fits have told the inertia.
+    others = [name for name in metrics if name != "inertia"]
+    if others:
+        centers = [np.asarray(model.cluster_centers_) for model in models.values()]
+        drawing = new_seed(np.random.RandomState(seed))
+        found.update(metrics_of_centers(run, centers, others, _SAMPLE_SIZE, drawing))
+    return {name: np.array(found[name], dtype=np.float64) for name in metrics}
 
 
-def _checked_counts(n_clusters: Iterable[int]) -> list[int]:
-    """Return the numbers of clusters, ascending."""
+def checked_numbers(n_clusters: Iterable[int], argument: str = "n_clusters") -> list[int]:
+    """Return numbers of clusters, ascending.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are none, or given twice; `argument` is what the caller calls them.
+    """
     if not isinstance(n_clusters, Iterable) or isinstance(n_clusters, str):
         raise TypeError(
-            f"n_clusters={n_clusters!r} has to hold the numbers to sweep over, for instance "
+            f"{argument}={n_clusters!r} has to hold the numbers to sweep over, for instance "
             "range(2, 11). For one number use KMeans."
         )
     counts = list(n_clusters)
     for k in counts:
         if not isinstance(k, Integral) or isinstance(k, bool):
-            raise TypeError(f"n_clusters has to hold integers, and {k!r} is none.")
+            raise TypeError(f"{argument} has to hold integers, and {k!r} is none.")
         if k < 1:
-            raise ValueError(f"n_clusters has to hold numbers of at least 1, and {k} is less.")
+            raise ValueError(f"{argument} has to hold numbers of at least 1, and {k} is less.")
     if not counts:
-        raise ValueError("n_clusters is empty: give at least one number, such as range(2, 11).")
+        raise ValueError(f"{argument} is empty: give at least one number, such as range(2, 11).")
     twice = sorted({int(k) for k in counts if counts.count(k) > 1})
     if twice:
-        raise ValueError(f"n_clusters holds {twice[0]} more than once: give each number once.")
+        raise ValueError(f"{argument} holds {twice[0]} more than once: give each number once.")
     return sorted(map(int, counts))
 
 

@@ -44,6 +44,22 @@ def add_all_exactly(digits, values):
         _add_bits(digits, bits)
 
 
+@inlined
+def add_each_exactly(digits, places, values):
+    """Add `values` as `add_all_exactly` does, each to the sum that `places`, IN (r,) int32, names.
+
+    `digits` is INOUT (k, DIGITS) int64, C order.
+    """
+    for i in range(values.size):
+        _add_bits(digits[places[i]], values.view(np.uint64)[i])
+
+
+@inlined
+def add_exactly(digits, value):
+    """Add `value`, IN float64 >= 0 and finite, to `digits`, INOUT (DIGITS,) int64."""
+    _add_bits(digits, np.float64(value).view(np.uint64))
+
+
 def carried(digits: Array) -> Array:
     """Return the same sum with every digit below 2**32, so that 2**30 sums may be added to it."""
     result = digits.copy()
@@ -53,10 +69,15 @@ def carried(digits: Array) -> Array:
     return result
 
 
+def exact(digits: Array) -> Fraction:
+    """Return the sum as it is."""
+    total = sum(int(digit) << (32 * i) for i, digit in enumerate(digits))
+    return Fraction(total, 1 << 1074)
+
+
 def rounded(digits: Array) -> float:
     """Return the sum as the nearest float64 (infinity where it is too large)."""
-    total = sum(int(digit) << (32 * i) for i, digit in enumerate(digits))
     try:
-        return float(Fraction(total, 1 << 1074))
+        return float(exact(digits))
     except OverflowError:
         return float("inf")

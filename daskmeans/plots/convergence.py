@@ -52,7 +52,7 @@ def convergence(model: FittedModel, *, ax: Axes | None = None) -> Axes:
     ax.set_xlabel("iteration")
     ax.set_ylabel("inertia (squared units of the features)", color=BLUE)
     # A power of ten above the axis would cover the passes.
-    ax.yaxis.set_major_formatter(lambda value, _: f"{value:.4g}")
+    ax.yaxis.set_major_formatter(lambda value, _: f"{value:.7g}")
     shifts = ax.twinx()
     moved = np.array([record.center_shift for record in history])
     (shift,) = shifts.plot(

@@ -114,7 +114,7 @@ def test_sample_is_taken_again_if_too_few_keys_are_below_the_limit(monkeypatch):
     monkeypatch.setattr(module, "SAMPLE_ROWS_A_CLUSTER", 1)
     rows = np.random.default_rng(0).normal(size=(5000, 5))
     expected = surveyed(rows)
-    monkeypatch.setattr(module, "_key_limit", lambda m, n_rows: 2**50)
+    monkeypatch.setattr(module, "key_limit", lambda m, n_rows: 2**50)
     np.testing.assert_array_equal(surveyed(rows).sample_numbers, expected.sample_numbers)
 
 

@@ -19,6 +19,7 @@ import daskmeans.algorithms.survey
 from daskmeans import KMeans, sweep
 from daskmeans.algorithms.lloyd import LloydParameters
 from daskmeans.errors import RowsError
+from daskmeans.metrics import evaluate
 from tests import strategies
 from tests.counting import CountedRows, counted_passes
 from tests.estimators.test_one_answer import answer, assert_equal_to_the_bit
@@ -101,6 +102,33 @@ class TestEachModel:
         ]
         assert_equal_to_the_bit(*(answer(found.models[3]) for found in drawn))
         assert isinstance(drawn[0].models[3].random_state, int)
+
+
+class TestMetrics:
+    def test_are_those_of_the_models(self, rows):
+        names = ["davies_bouldin", "inertia", "silhouette", "simplified_silhouette"]
+        with counted_passes() as passes:
+            found = sweep(rows, range(1, 11), metrics=names, n_init=2, random_state=0)
+        assert sum(n for name, n in passes.items() if name.startswith("kmeans-metric")) == 2
+        assert list(found.scores) == names
+        wanted = evaluate(found.models, rows, names)
+        for name in set(names) - {"silhouette"}:
+            np.testing.assert_array_equal(found.scores[name], wanted[name])
+        # Of another sample.
+        np.testing.assert_allclose(found.scores["silhouette"], wanted["silhouette"], rtol=0.05)
+        assert list(found.table.columns[1:5]) == names
+
+    def test_best_number_by_each(self, rows):
+        names = ["davies_bouldin", "calinski_harabasz", "simplified_silhouette", "inertia"]
+        found = sweep(rows, range(2, 12), metrics=names, random_state=0)
+        assert found.best == dict.fromkeys(names, 8)
+        one = sweep(rows, [1], metrics=names, random_state=0)
+        assert one.best == dict.fromkeys(names, None)
+
+    def test_refuse_weights_before_the_work(self, rows):
+        with counted_passes() as passes, pytest.raises(ValueError, match="takes no sample_weight"):
+            sweep(rows, [2], metrics=["silhouette"], sample_weight=np.ones(len(rows)))
+        assert not passes
 
 
 class TestPasses:

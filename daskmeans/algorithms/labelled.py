@@ -1,0 +1,85 @@
+"""Labelled rows, and the terms that they add to the metrics of a clustering."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from daskmeans.algorithms.assignment import CenterSet, changed_rows
+from daskmeans.blocks.block import Block
+from daskmeans.errors import RowsError
+from daskmeans.kernels.distances import add_terms
+from daskmeans.kernels.exact_sum import rounded
+from daskmeans.kernels.labelled_sums import normalise_rows
+from daskmeans.kernels.silhouettes import simplified_silhouettes
+from daskmeans.typing import Array, Labels
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """Labels of all rows: of the nearest centers, or given as the last column of the rows.
+
+    Attributes
+    ----------
+    n_clusters : int
+    centers : CenterSet or None
+        None where labels are given.
+    first_label : int
+        The smallest label that is given.
+    """
+
+    n_clusters: int
+    centers: CenterSet | None = None
+    first_label: int = 0
+
+    def apart(self, block: Block) -> tuple[Block, Labels]:
+        """Return the rows of a block, without labels, and their labels from 0."""
+        if self.centers is not None:
+            return block, self.centers.label(block)
+        labels = (block.rows[:, -1] - self.first_label).astype(np.int32)
+        if len(labels) and not 0 <= labels.min() <= labels.max() < self.n_clusters:
+            raise changed_rows(block)
+        return replace(block, rows=block.rows[:, :-1]), labels
+
+
+def directions_of(rows: Block, first: int, tile: Array) -> Array:
+    """Return a tile of a block, from its row `first` on, with each row divided by its length.
+
+    Raises
+    ------
+    RowsError
+        If a row is zero.
+    """
+    directions = np.empty(tile.shape)
+    zero = normalise_rows(tile, directions)
+    if zero >= 0:
+        row = first + zero
+        place = f"row {row} of block {rows.number}"
+        if rows.start is not None:
+            place = f"row {rows.start + row} ({place})"
+        raise RowsError(
+            f"All values of {place} are zero: it has no direction, and the cosine silhouette is "
+            "not defined. Leave out such rows, or use another metric."
+        )
+    return directions
+
+
+def add_simplified(
+    digits: Array, tile: Array, labels: Labels, weights: Array, transposed: Array
+) -> None:
+    """Add the simplified silhouettes of a tile to two exact sums, (2, DIGITS)."""
+    silhouettes = np.empty(len(tile))
+    simplified_silhouettes(tile, labels, transposed, silhouettes)
+    add_signed(digits, silhouettes * weights)
+
+
+def add_signed(digits: Array, terms: Array) -> None:
+    """Add positive and negative terms to two exact sums."""
+    add_terms(digits[0], np.maximum(terms, 0.0))
+    add_terms(digits[1], np.maximum(-terms, 0.0))
+
+
+def mean_of(signed: Array, total: float) -> float:
+    """Return the difference of two exact sums of `add_signed`, divided by a total weight."""
+    return (rounded(signed[0]) - rounded(signed[1])) / float(total)

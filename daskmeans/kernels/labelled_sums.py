@@ -1,0 +1,71 @@
+"""Sums over the rows of each cluster, for labels that are given."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from daskmeans.kernels.compile import kernel
+from daskmeans.kernels.exact_sum import add_each_exactly
+from daskmeans.kernels.lloyd import CLEAN, OUT_OF_RANGE
+from daskmeans.kernels.quantised_sums import add_rows
+from daskmeans.typing import Array, Labels
+
+
+@kernel
+def _sum_labelled(
+    rows,  # IN    (r, d) float32 or float64, C order
+    labels,  # IN    (r,) int32
+    weights,  # IN    (r,) float64, or (1,) for one weight
+    shift,  # IN    (s,) float64, zero past d
+    scale,  # IN    (s,) float64 powers of two
+    sums,  # INOUT (k, s) int64
+):
+    return add_rows(rows, 0, rows.shape[0], labels, None, weights, shift, scale, sums)
+
+
+def sum_labelled(
+    rows: Array, labels: Labels, weights: Array, shift: Array, scale: Array, sums: Array
+) -> int:
+    """Add rows to the quantised sums of their clusters; see `kernels.quantised_sums.add_rows`.
+
+    Returns
+    -------
+    int
+        CLEAN, or OUT_OF_RANGE if a row lies outside of the ranges that `scale` was made for.
+    """
+    strange = _sum_labelled(rows, labels, weights, shift, scale, sums)
+    return OUT_OF_RANGE if strange != 0 else CLEAN
+
+
+@kernel
+def add_terms_of_each(
+    digits,  # INOUT (k, DIGITS) int64, see `exact_sum`
+    labels,  # IN    (r,) int32
+    terms,  # IN    (r,) float64, finite and not negative
+):
+    """Add each of `terms` to the exact sum of its cluster."""
+    add_each_exactly(digits, labels, terms)
+
+
+@kernel
+def normalise_rows(
+    rows,  # IN  (r, d) float32 or float64, C order
+    normalised,  # OUT (r, d) float64, rows of length 1
+):
+    """Divide rows by their lengths; return the first row without a length, or -1."""
+    # By the largest value first: squares then neither overflow nor vanish.
+    for i in range(rows.shape[0]):
+        largest = 0.0
+        for f in range(rows.shape[1]):
+            largest = max(largest, abs(np.float64(rows[i, f])))
+        if largest == 0.0:
+            return i
+        square = 0.0
+        for f in range(rows.shape[1]):
+            x = np.float64(rows[i, f]) / largest
+            normalised[i, f] = x
+            square += x * x
+        length = np.sqrt(square)
+        for f in range(rows.shape[1]):
+            normalised[i, f] /= length
+    return -1
