@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from daskmeans.algorithms.watch import IterationState
 from daskmeans.estimators.functions import k_means, kmeans_parallel, kmeans_plusplus
 from daskmeans.estimators.kmeans import KMeans
+from daskmeans.estimators.minibatch import MiniBatchKMeans
 from daskmeans.version import __version__
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "IterationState",
     "KMeans",
+    "MiniBatchKMeans",
     "__version__",
     "cluster_rows",
     "k_means",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from itertools import count
+from typing import Any
 
 import dask
 import psutil
@@ -17,6 +19,7 @@ from daskmeans.partials import PartialT
 from daskmeans.passes.cluster_checks import check_client, check_fits, explained
 from daskmeans.passes.events import PassEnded, PassStarted, tell
 from daskmeans.passes.graph import Graph, TaskKey, graph_of_blocks, graph_of_walks
+from daskmeans.passes.in_order import Fold, State, fold_blocks
 from daskmeans.passes.persist import Persist, decide, gathered_here, placed_on_cluster
 from daskmeans.passes.plan import BlockReading, Pass
 from daskmeans.passes.resident import ResidentBlocks
@@ -173,6 +176,14 @@ class Runner:
         n_rows = None if self.source.sizes is None else self.source.n_rows
         tell(PassEnded(step.name, n_blocks, time.perf_counter() - started, n_rows))
         return result
+
+    def fold(
+        self, fold: Fold[State], order: Iterable[tuple[int, Any]], state: State
+    ) -> Iterator[State]:
+        """Take a state through blocks in a given order; yield it after each, see `fold_blocks`."""
+        explaining = nullcontext() if self._client is None else explained(self._given)
+        with explaining:
+            yield from fold_blocks(fold, order, state, self.source, self._readings, self._scheduler)
 
     def _walk_here(
         self, step: Pass[PartialT], readings: list[BlockReading], in_memory: bool
