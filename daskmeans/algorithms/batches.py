@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from daskmeans.algorithms.assignment import Assignment, CenterSet, assign, model_shift
 from daskmeans.algorithms.survey import (
     Quantisation,
+    RunPass,
     SurveyParameters,
     ranges_chunk,
     ranges_quantisation,
@@ -22,12 +23,6 @@ from daskmeans.kernels.exact_sum import rounded
 from daskmeans.partials import BatchSums, KeyedRows, PartialT, no_cost
 from daskmeans.passes.plan import Pass
 from daskmeans.typing import Array, Rows, Weights
-
-
-class RunBatch(Protocol):
-    """Whatever runs passes over the rows of a batch."""
-
-    def __call__(self, step: Pass[PartialT]) -> PartialT: ...
 
 
 @dataclass(frozen=True)
@@ -99,7 +94,7 @@ class SummedBatch:
 
 
 def sum_batch(
-    run: RunBatch,
+    run: RunPass,
     centers: Array,
     dtype: np.dtype[Any],
     *,
@@ -147,7 +142,7 @@ def sum_batch(
     )
 
 
-def draw_rows(run: RunBatch, n_rows: int, seed: int) -> Array:
+def draw_rows(run: RunPass, n_rows: int, seed: int) -> Array:
     """Draw rows of a batch at random, by weight and without replacement: shape (<= n_rows, d)."""
     parameters = SurveyParameters(seed, n_rows, 2**64 - 1, keep_rows=True, feature_names=None)
     drawn: KeyedRows = run(Pass("kmeans-draw", sample_of, parameters))

@@ -167,7 +167,7 @@ def use(progress: FitProgress, portion: Portion) -> FitProgress:
     rows, weights = portion.rows, portion.weights
     if progress.rows is not None:
         rows = np.concatenate((progress.rows, rows))
-        if weights is not None:
+        if weights is not None and progress.weights is not None:
             weights = np.concatenate((progress.weights, weights))
     size = portion.epochs.batch_size
     stop = len(rows) if portion.ends_epoch else len(rows) - len(rows) % size

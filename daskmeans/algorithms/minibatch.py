@@ -13,7 +13,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from daskmeans.algorithms.batches import RunBatch, draw_rows, sum_batch
+from daskmeans.algorithms.batches import draw_rows, sum_batch
+from daskmeans.algorithms.survey import RunPass
 from daskmeans.typing import Array
 
 TimeUnit = Literal["batches", "rows"]
@@ -144,7 +145,7 @@ class MiniBatchState:
 
 def step(
     state: MiniBatchState,
-    run: RunBatch,
+    run: RunPass,
     dtype: np.dtype[Any],
     rules: Rules,
     *,
@@ -226,7 +227,7 @@ def _draw_seed(state: MiniBatchState) -> int:
 
 
 def _reassign(
-    centers: Array, counts: Array, ratio: float, run: RunBatch, n_rows: int, seed: int
+    centers: Array, counts: Array, ratio: float, run: RunPass, n_rows: int, seed: int
 ) -> int:
     """Move the lightest centers to rows of the batch, in place; return how many moved.
 

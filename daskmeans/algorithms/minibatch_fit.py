@@ -30,6 +30,7 @@ from daskmeans.algorithms.survey import Surveyed, ranges_chunk, survey
 from daskmeans.algorithms.watch import INTERRUPTED
 from daskmeans.blocks.block import Block
 from daskmeans.blocks.inputs import row_source, with_weights
+from daskmeans.blocks.source import Key
 from daskmeans.passes.in_order import Fold
 from daskmeans.passes.plan import Pass
 from daskmeans.passes.runner import Runner, run_here
@@ -290,7 +291,7 @@ def _whole_weights(run: Runner) -> Weights | None:
     """Return the weights of rows in memory as one array."""
     if run.source.weights is None:
         return None
-    parts = [np.asarray(part.read()) for part in run.source.weights]
+    parts = [part.read() for part in run.source.weights if not isinstance(part, Key)]
     return np.ascontiguousarray(np.concatenate(parts), dtype=np.float64)
 
 

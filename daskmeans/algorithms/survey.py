@@ -36,7 +36,13 @@ _SPREAD_ROWS = 1000
 _NUMBER_BITS, _SUM_BITS = 50, 61
 
 
-class Run(Protocol):
+class RunPass(Protocol):
+    """Whatever runs a pass over some rows."""
+
+    def __call__(self, step: Pass[PartialT]) -> PartialT: ...
+
+
+class Run(RunPass, Protocol):
     """Whatever runs passes over a row source."""
 
     @property
@@ -50,8 +56,6 @@ class Run(Protocol):
 
     @property
     def bytes_read(self) -> int: ...
-
-    def __call__(self, step: Pass[PartialT]) -> PartialT: ...
 
     def learn_sizes(self, sizes: tuple[int, ...]) -> None: ...
 

@@ -20,7 +20,13 @@ from daskmeans.algorithms.minibatch import MiniBatchState, Rules, StepRecord, Ti
 from daskmeans.algorithms.minibatch_fit import fit_minibatches, seeded
 from daskmeans.algorithms.seeding import new_seed
 from daskmeans.blocks.block import make_block
-from daskmeans.blocks.inputs import ArrayLike, row_source, weights_in_memory, with_weights
+from daskmeans.blocks.inputs import (
+    ArrayLike,
+    is_lazy,
+    row_source,
+    weights_in_memory,
+    with_weights,
+)
 from daskmeans.estimators.kmeans import KMeans
 from daskmeans.estimators.rows import (
     check_initial_centers,
@@ -206,7 +212,7 @@ class MiniBatchKMeans(KMeans):
         self.dying_threshold = dying_threshold
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(  # type: ignore[override]
+    def fit(
         self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None
     ) -> MiniBatchKMeans:
         """Compute the clustering from batches of the rows, epoch by epoch.
@@ -307,7 +313,7 @@ class MiniBatchKMeans(KMeans):
         except BaseException:
             for name in set(vars(self)) - set(before):
                 delattr(self, name)
-            vars(self).update(before)
+            self.__dict__.update(before)
             raise
         self._publish(state)
         self.history_ = [*getattr(self, "history_", [])[1 - _MOST_RECORDS :], record]
@@ -401,7 +407,7 @@ class MiniBatchKMeans(KMeans):
         self.n_steps_ = state.n_steps
 
     def _label(self, run: Runner | InHand, X: ArrayLike) -> None:
-        in_memory = not stays_in_place(X)
+        in_memory = not is_lazy(X)
         centers = self.cluster_centers_
         center_set = CenterSet.make(centers, model_shift(centers), _dtype_of(run))
         costs = measure(run, [Assignment(center_set)], keep_labels=in_memory)
@@ -409,7 +415,7 @@ class MiniBatchKMeans(KMeans):
         self.labels_ = costs.all_labels() if in_memory else self._lazy_labels(X)
 
     def _forget_labels(self) -> None:
-        vars(self).pop("labels_", None)
+        self.__dict__.pop("labels_", None)
 
     def _names(self) -> tuple[str, ...] | None:
         names = getattr(self, "feature_names_in_", None)
