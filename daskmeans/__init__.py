@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from daskmeans.edges.pipeline import cluster_rows
     from daskmeans.edges.progress import progress_bar
     from daskmeans.edges.sources import open_rows
+    from daskmeans.edges.stream import stream
     from daskmeans.edges.upload import upload_to
     from daskmeans.edges.zarr_output import write_zarr
     from daskmeans.estimators.sweep import sweep
@@ -28,6 +29,7 @@ __all__ = [
     "kmeans_plusplus",
     "open_rows",
     "progress_bar",
+    "stream",
     "sweep",
     "upload_to",
     "write_zarr",
@@ -37,6 +39,7 @@ __all__ = [
 _LAZY = {
     "cluster_rows": "daskmeans.edges.pipeline",
     "open_rows": "daskmeans.edges.sources",
+    "stream": "daskmeans.edges.stream",
     "sweep": "daskmeans.estimators.sweep",
     "upload_to": "daskmeans.edges.upload",
     "progress_bar": "daskmeans.edges.progress",

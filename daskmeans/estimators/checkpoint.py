@@ -60,7 +60,7 @@ def checkpoint_writer(
 
     def write(state: FitState) -> None:
         try:
-            _put(path, _packed(Checkpoint(parameters, state)))
+            put_whole(path, _packed(Checkpoint(parameters, state)))
         except OSError as error:
             raise OutputError(f"The checkpoint {path} cannot be written: {error}") from error
 
@@ -131,7 +131,7 @@ def _opened(path: str | os.PathLike[str]) -> tuple[Any, str]:
     return system, place
 
 
-def _put(path: str | os.PathLike[str], content: bytes) -> None:
+def put_whole(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file that is whole at any moment, or not there."""
     system, place = _opened(path)
     if not isinstance(system, LocalFileSystem):

@@ -27,6 +27,7 @@ from daskmeans.blocks.inputs import (
     weights_in_memory,
     with_weights,
 )
+from daskmeans.errors import ModelFormatError
 from daskmeans.estimators.kmeans import KMeans
 from daskmeans.estimators.rows import (
     check_initial_centers,
@@ -324,6 +325,25 @@ class MiniBatchKMeans(KMeans):
     @property
     def converged_(self) -> bool:
         return self.stop_reason_ in (TOLERANCE, NO_IMPROVEMENT)
+
+    def _restore(self, state: MiniBatchState, feature_names: list[str] | None) -> None:
+        """Go on from a state of a model with as many clusters.
+
+        Raises
+        ------
+        ModelFormatError
+            If it has another number of them.
+        """
+        n_clusters, n_features = state.centers.shape
+        if n_clusters != self.n_clusters or state.counts.shape != (n_clusters,):
+            raise ModelFormatError(
+                f"The checkpoint is of a model with {n_clusters} clusters, and this one is to have "
+                f"n_clusters={self.n_clusters}: give it another checkpoint, or the same number."
+            )
+        self.n_features_in_ = n_features
+        if feature_names is not None:
+            self.feature_names_in_ = np.asarray(feature_names, dtype=object)
+        self._publish(state)
 
     def _rules(self) -> Rules:
         return Rules.make(
