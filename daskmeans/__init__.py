@@ -7,6 +7,7 @@ from daskmeans.algorithms.watch import IterationState
 from daskmeans.estimators.functions import k_means, kmeans_parallel, kmeans_plusplus
 from daskmeans.estimators.kmeans import KMeans
 from daskmeans.estimators.minibatch import MiniBatchKMeans
+from daskmeans.estimators.saving import load
 from daskmeans.version import __version__
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ __all__ = [
     "k_means",
     "kmeans_parallel",
     "kmeans_plusplus",
+    "load",
     "open_rows",
     "progress_bar",
     "stream",

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import io
-import json
 import os
-import zipfile
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import fsspec
 import numpy as np
 
 from daskmeans.algorithms.minibatch import MiniBatchState
 from daskmeans.errors import ModelFormatError, OutputError
-from daskmeans.estimators.checkpoint import put_whole
-from daskmeans.typing import Array
+from daskmeans.estimators.archive import read_archive, write_archive
 
-_FORMAT = 1
-_DESCRIPTION = "stream.json"
+_KIND, _FORMAT = "checkpoint of a stream", 1
 _ARRAYS = ("centers", "counts")
 
 
@@ -53,16 +47,8 @@ def write_position(path: str | os.PathLike[str], position: StreamPosition) -> No
     fields = asdict(position)
     state = fields.pop("state")
     arrays = {name: state.pop(name) for name in _ARRAYS}
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as file:
-        description = {"format": _FORMAT, "state": state, **fields}
-        file.writestr(_DESCRIPTION, json.dumps(description) + "\n")
-        for name, array in arrays.items():
-            member = io.BytesIO()
-            np.save(member, array, allow_pickle=False)
-            file.writestr(f"{name}.npy", member.getvalue())
     try:
-        put_whole(path, content.getvalue())
+        write_archive(path, _KIND, _FORMAT, {"state": state, **fields}, arrays)
     except OSError as error:
         raise OutputError(f"The checkpoint {path} cannot be written: {error}") from error
 
@@ -75,35 +61,13 @@ def read_position(path: str | os.PathLike[str]) -> StreamPosition | None:
     ModelFormatError
         If the file is something else, damaged, or of a newer format.
     """
-    system, place = fsspec.url_to_fs(os.fspath(path))
     try:
-        content = system.cat_file(place)
+        description, arrays = read_archive(path, _KIND, _FORMAT)
     except FileNotFoundError:
         return None
-    except OSError as error:
-        raise ModelFormatError(f"The checkpoint {path} cannot be read: {error}") from error
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as file:
-            # Each member is read whole, which compares it with its checksum.
-            members = {name: file.read(name) for name in file.namelist()}
-        description = json.loads(members[_DESCRIPTION])
-        number = description.pop("format")
-    except (zipfile.BadZipFile, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelFormatError(
-            f"{path} is not the checkpoint of a stream, or it is damaged: {error}"
-        ) from error
-    if number != _FORMAT:
-        raise ModelFormatError(
-            f"The checkpoint {path} is of format {number}, and this version of daskmeans reads "
-            f"format {_FORMAT}: was it written by a newer version?"
-        )
-    try:
-        centers, counts = (_array_of(members[f"{name}.npy"]) for name in _ARRAYS)
+        centers, counts = (np.asarray(arrays[name], np.float64) for name in _ARRAYS)
         state = MiniBatchState(centers, counts, **description.pop("state"))
         return StreamPosition(state, **description)
-    except (KeyError, TypeError, ValueError, AttributeError, EOFError) as error:
-        raise ModelFormatError(f"The checkpoint {path} is damaged: {error}") from error
-
-
-def _array_of(content: bytes) -> Array:
-    return np.asarray(np.load(io.BytesIO(content), allow_pickle=False), dtype=np.float64)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelFormatError(f"The {_KIND} {path} is damaged: {error}") from error

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -35,6 +36,7 @@ from daskmeans.estimators.rows import (
     open_rows,
     stays_in_place,
 )
+from daskmeans.estimators.saving import checked_centers, saved_by_name
 from daskmeans.passes.runner import Runner, run_here
 from daskmeans.passes.schedulers import local_scheduler, thread_count
 from daskmeans.typing import Array, Rows
@@ -43,8 +45,11 @@ from daskmeans.typing import Array, Rows
 _SMALL_BYTES = 1 << 22
 # Steps of a stream that are remembered.
 _MOST_RECORDS = 1000
+# What is there after `fit`, or after some calls only.
+_SAVED = {"inertia_": float, "n_iter_": int, "stop_reason_": str}
 
 
+@saved_by_name
 class MiniBatchKMeans(KMeans):
     """K-means by batches: of a stream that never ends, or of rows too many for whole iterations.
 
@@ -344,6 +349,27 @@ class MiniBatchKMeans(KMeans):
         if feature_names is not None:
             self.feature_names_in_ = np.asarray(feature_names, dtype=object)
         self._publish(state)
+
+    def _what_to_save(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        state = asdict(self._state)
+        arrays = {"cluster_centers_": state.pop("centers"), "counts_": state.pop("counts")}
+        fitted: dict[str, Any] = {"state": state}
+        for name in _SAVED:
+            if hasattr(self, name):
+                fitted[name] = getattr(self, name)
+        fitted["history_"] = [record._asdict() for record in self.history_]
+        return fitted, arrays
+
+    def _take_saved(self, fitted: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
+        centers = checked_centers(arrays["cluster_centers_"], self.n_clusters, self.n_features_in_)
+        counts = np.asarray(arrays["counts_"], np.float64)
+        if counts.shape != (self.n_clusters,) or not (np.isfinite(counts) & (counts >= 0)).all():
+            raise ValueError("counts that are not one weight a cluster")
+        self._publish(MiniBatchState(centers, counts, **fitted["state"]))
+        self.history_ = [StepRecord(**record) for record in fitted["history_"]]
+        for name, kind in _SAVED.items():
+            if name in fitted:
+                setattr(self, name, kind(fitted[name]))
 
     def _rules(self) -> Rules:
         return Rules.make(
