@@ -21,6 +21,7 @@ from distributed import LocalCluster
 
 import daskmeans
 from daskmeans import KMeans
+from daskmeans.edges import cli
 from daskmeans.edges.cli import main
 from daskmeans.estimators.saving import load
 
