@@ -181,29 +181,6 @@ class ClusterSums:
 
 
 @dataclass(frozen=True)
-class BatchSums:
-    """Quantised sums of each cluster over a batch, and what its rows cost to the centers.
-
-    Attributes
-    ----------
-    sums : ndarray of shape (k, s), int64
-        As in `ClusterSums`.
-    cost : ndarray of shape (DIGITS,), int64
-        Weighted sum of squared distances to the nearest center, see `kernels.exact_sum`.
-    """
-
-    sums: Array
-    cost: Array
-
-    @classmethod
-    def combine(cls, partials: Sequence[BatchSums]) -> BatchSums:
-        return cls(
-            np.sum([partial.sums for partial in partials], axis=0),
-            carried(np.sum([carried(partial.cost) for partial in partials], axis=0)),
-        )
-
-
-@dataclass(frozen=True)
 class Costs:
     """Exact weighted sums of squared distances to the nearest center, for sets of centers.
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from daskmeans.algorithms.assignment import Assignment, CenterSet, assign, model_shift
+from daskmeans.algorithms.assignment import Assignment, CenterSet, model_shift
+from daskmeans.algorithms.lloyd import LloydParameters, lloyd_chunk
 from daskmeans.algorithms.survey import (
-    Quantisation,
     RunPass,
     SurveyParameters,
     ranges_chunk,
@@ -18,9 +19,7 @@ from daskmeans.algorithms.survey import (
 )
 from daskmeans.blocks.block import Block
 from daskmeans.errors import RowsError
-from daskmeans.kernels.distances import add_terms
-from daskmeans.kernels.exact_sum import rounded
-from daskmeans.partials import BatchSums, KeyedRows, PartialT, no_cost
+from daskmeans.partials import KeyedRows, PartialT, Ranges
 from daskmeans.passes.plan import Pass
 from daskmeans.typing import Array, Rows, Weights
 
@@ -46,26 +45,6 @@ class InHand:
 
     def __call__(self, step: Pass[PartialT]) -> PartialT:
         return step.chunk(self.block, step.parameters)
-
-
-@dataclass(frozen=True)
-class BatchParameters:
-    """What a block has to know to sum its rows: the centers, and how rows become integers."""
-
-    centers: CenterSet
-    quantisation: Quantisation
-
-
-def batch_chunk(block: Block, parameters: BatchParameters) -> BatchSums:
-    """Sum the rows of a block by nearest center, and what they cost."""
-    centers = parameters.centers
-    assigned = assign(block, Assignment(centers), parameters.quantisation)
-    terms = centers.measure(block, assigned.labels)
-    if block.weights is not None:
-        terms *= block.weights
-    cost = no_cost()
-    add_terms(cost, terms)
-    return BatchSums(assigned.sums, cost)
 
 
 @dataclass(frozen=True)
@@ -100,8 +79,9 @@ def sum_batch(
     *,
     weighted: bool,
     feature_names: tuple[str, ...] | None = None,
+    ranges: Ranges | None = None,
 ) -> SummedBatch:
-    """Assign the rows of a batch to their nearest centers and sum them, in two walks over it.
+    """Assign the rows of a batch to their nearest centers and sum them, in two walks at most.
 
     Parameters
     ----------
@@ -112,13 +92,16 @@ def sum_batch(
     weighted : bool
     feature_names : tuple of str, optional
         For error messages.
+    ranges : Ranges, optional
+        Of these rows, where they are known: one walk is enough then.
 
     Raises
     ------
     RowsError
         If there are no rows, a row is not finite, or no weight is positive.
     """
-    ranges = run(Pass("kmeans-ranges", ranges_chunk, feature_names, by_row_number=False))
+    if ranges is None:
+        ranges = run(Pass("kmeans-ranges", ranges_chunk, feature_names, by_row_number=False))
     if ranges.n_rows == 0:
         raise RowsError(
             f"Found array with 0 sample(s) (shape=(0, {centers.shape[1]})) while a minimum of 1 is "
@@ -126,19 +109,26 @@ def sum_batch(
         )
     shift = model_shift(centers)
     quantisation = ranges_quantisation(ranges, shift, weighted=weighted, names=feature_names)
-    parameters = BatchParameters(CenterSet.make(centers, shift, dtype), quantisation)
-    found = run(Pass("kmeans-batch", batch_chunk, parameters, by_row_number=False))
-    d = centers.shape[1]
-    sums = found.sums / quantisation.scale.clip(min=np.finfo(np.float64).tiny)
-    weights = sums[:, -1]
-    hit = weights > 0
+    assignment = Assignment(CenterSet.make(centers, shift, dtype))
+    parameters = LloydParameters((assignment,), quantisation)
+    found = run(Pass("kmeans-batch", lloyd_chunk, parameters, by_row_number=False))
+    sums, scale, d = found.sums[0], quantisation.scale, centers.shape[1]
+    weights, squares = sums[:, -1] / scale[-1], sums[:, -2] / scale[-2]
+    hit = sums[:, -1] > 0
+    totals = sums[hit, :d] / scale[:d]
+    offsets = totals / weights[hit, None]
     means = centers.copy()
-    means[hit] = shift + sums[hit, :d] / weights[hit, None]
+    means[hit] = shift + offsets
+    # Rows are farther from any point than from their mean by the point's distance to the mean, all
+    # squared.
+    within = float((squares[hit] - (offsets * totals).sum(axis=1)).sum())
+    moved = float(weights @ ((means - centers) ** 2).sum(axis=1))
+    exponent = int(quantisation.weight_exponent)
     return SummedBatch(
         ranges.n_rows,
-        np.ldexp(weights, quantisation.weight_exponent),
+        np.ldexp(weights, exponent),
         means,
-        rounded(found.cost),
+        math.ldexp(max(within, 0.0) + moved, exponent),
     )
 
 

@@ -12,6 +12,7 @@ from daskmeans.algorithms.batches import InHand
 from daskmeans.algorithms.minibatch import MiniBatchState, Rules, StepRecord, step
 from daskmeans.algorithms.survey import ranges_chunk
 from daskmeans.blocks.block import Block
+from daskmeans.partials import Ranges
 from daskmeans.typing import Array, Rows, Weights
 
 MAX_ITER, TOLERANCE, NO_IMPROVEMENT = "max_iter", "tolerance", "no improvement"
@@ -98,12 +99,16 @@ class Portion:
     weights : ndarray of shape (r,), float64, or None
     ends_epoch : bool
         A batch that is not full is used after them.
+    epochs : Epochs
+    ranges : Ranges, optional
+        Of the rows, where they are known.
     """
 
     rows: Rows
     weights: Weights | None
     ends_epoch: bool
     epochs: Epochs
+    ranges: Ranges | None = None
 
 
 @dataclass(frozen=True)
@@ -129,12 +134,15 @@ def shuffled(block: Block, shuffling: Shuffling) -> Portion:
         If a row is not finite.
     """
     epochs = shuffling.epochs
-    if len(block):
-        # Before they are shuffled, an error can tell where the row is.
-        ranges_chunk(block, epochs.feature_names)
-    order = generator_of(epochs.seed, 1, shuffling.epoch, block.number).permutation(len(block))
-    weights = None if block.weights is None else block.weights[order]
-    return Portion(block.rows[order], weights, shuffling.ends_epoch, epochs)
+    # Before they are shuffled, an error can tell where a row is.
+    ranges = ranges_chunk(block, epochs.feature_names) if len(block) else None
+    rows, weights = block.rows, block.weights
+    # Where all go into one batch, their order cannot show.
+    if len(block) and epochs.batch_size % len(block):
+        generator = generator_of(epochs.seed, 1, shuffling.epoch, block.number)
+        order = generator.permutation(len(block))
+        rows, weights = rows[order], None if weights is None else weights[order]
+    return Portion(rows, weights, shuffling.ends_epoch, epochs, ranges)
 
 
 def block_order(epochs: Epochs, n_blocks: int) -> Iterator[tuple[int, Shuffling]]:
@@ -177,7 +185,9 @@ def use(progress: FitProgress, portion: Portion) -> FitProgress:
         batch_weights = None if weights is None else weights[part]
         if batch_weights is not None and not batch_weights.any():
             continue
-        progress, record = _stepped(progress, rows[part], batch_weights, portion.epochs)
+        alone = rows is portion.rows and stop - start == len(rows)
+        ranges = portion.ranges if alone else None
+        progress, record = _stepped(progress, rows[part], batch_weights, portion.epochs, ranges)
         records.append(record)
         if progress.reason is not None:
             break
@@ -193,7 +203,11 @@ def use(progress: FitProgress, portion: Portion) -> FitProgress:
 
 
 def _stepped(
-    progress: FitProgress, rows: Array, weights: Weights | None, epochs: Epochs
+    progress: FitProgress,
+    rows: Array,
+    weights: Weights | None,
+    epochs: Epochs,
+    ranges: Ranges | None,
 ) -> tuple[FitProgress, StepRecord]:
     model, record = step(
         progress.model,
@@ -203,6 +217,7 @@ def _stepped(
         weighted=weights is not None,
         total_weight=epochs.total_weight,
         feature_names=epochs.feature_names,
+        ranges=ranges,
     )
     progress = replace(progress, model=model)
     # The first step measures the initial centers.

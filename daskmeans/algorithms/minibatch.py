@@ -15,6 +15,7 @@ import numpy as np
 
 from daskmeans.algorithms.batches import draw_rows, sum_batch
 from daskmeans.algorithms.survey import RunPass
+from daskmeans.partials import Ranges
 from daskmeans.typing import Array
 
 TimeUnit = Literal["batches", "rows"]
@@ -152,6 +153,7 @@ def step(
     weighted: bool,
     total_weight: float | None = None,
     feature_names: tuple[str, ...] | None = None,
+    ranges: Ranges | None = None,
 ) -> tuple[MiniBatchState, StepRecord]:
     """Move the centers by one batch. The state that is given stays as it is.
 
@@ -168,6 +170,8 @@ def step(
         Weight of all rows that there are, from which scikit-learn derives the smoothing.
     feature_names : tuple of str, optional
         For error messages.
+    ranges : Ranges, optional
+        Of the batch, where they are known.
 
     Raises
     ------
@@ -175,7 +179,14 @@ def step(
         If there are no rows, a row is not finite, or no weight is positive.
     """
     started = time.perf_counter()
-    found = sum_batch(run, state.centers, dtype, weighted=weighted, feature_names=feature_names)
+    found = sum_batch(
+        run,
+        state.centers,
+        dtype,
+        weighted=weighted,
+        feature_names=feature_names,
+        ranges=ranges,
+    )
     since_reassigned = state.since_reassigned + found.n_rows
     looks = bool((state.counts == 0).any())
     looks = looks or since_reassigned >= _REASSIGN_EVERY * len(state.centers)
@@ -189,7 +200,7 @@ def step(
         n_split = _split(centers, counts, rules.dying_threshold)
     elif looks and rules.reassignment_ratio > 0:
         n_reassigned = _reassign(
-            centers, counts, rules.reassignment_ratio, run, found.n_rows, _draw_seed(state)
+            centers, counts, rules.reassignment_ratio, run, found.n_rows, state
         )
     inertia = found.inertia / found.weight
     smoothed = state.smoothed_inertia
@@ -227,7 +238,7 @@ def _draw_seed(state: MiniBatchState) -> int:
 
 
 def _reassign(
-    centers: Array, counts: Array, ratio: float, run: RunPass, n_rows: int, seed: int
+    centers: Array, counts: Array, ratio: float, run: RunPass, n_rows: int, before: MiniBatchState
 ) -> int:
     """Move the lightest centers to rows of the batch, in place; return how many moved.
 
@@ -241,7 +252,7 @@ def _reassign(
     dead = dead[: n_rows // 2]
     if not len(dead):
         return 0
-    rows = draw_rows(run, len(dead), seed)
+    rows = draw_rows(run, len(dead), _draw_seed(before))
     dead = dead[: len(rows)]
     centers[dead] = rows
     alive = np.ones(len(counts), dtype=bool)

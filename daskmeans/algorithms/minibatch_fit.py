@@ -171,15 +171,16 @@ def _rows_for_seeding(run: Runner, n_wanted: int, seed: int) -> tuple[Drawn, flo
     """Draw rows from a few blocks; return them and the number of all rows, or an estimate of it."""
     source = run.source
     n_blocks = source.n_blocks
-    order = generator_of(seed, 0, 0).permutation(n_blocks)
+    # As the first epoch has them, so that these blocks come first there.
+    order = [int(number) for number in generator_of(seed, 0, 0).permutation(n_blocks)]
     drawing = Drawing(-(-n_wanted // min(_SEEDING_BLOCKS, n_blocks)), seed, source.feature_names)
-    states: Iterator[Drawn | None] = run.fold(
-        Fold("kmeans-seed", drawn_from, together), ((int(each), drawing) for each in order), None
-    )
-    n_used, drawn = 0, None
-    for n_used, drawn in enumerate(states, start=1):  # noqa: B007 - the last ones are used
-        if drawn is not None and len(drawn.rows) >= n_wanted:
-            break
+    fold: Fold[Drawn | None] = Fold("kmeans-seed", drawn_from, together)
+    drawn: Drawn | None = None
+    n_used = 0
+    while n_used < n_blocks and (drawn is None or len(drawn.rows) < n_wanted):
+        some = order[n_used : n_used + _SEEDING_BLOCKS]
+        *_, drawn = run.fold(fold, [(number, drawing) for number in some], drawn, keep=True)
+        n_used += len(some)
     assert drawn is not None
     n_rows = float(source.n_rows) if source.sizes is not None else drawn.n_rows * n_blocks / n_used
     return drawn, n_rows

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -21,7 +21,7 @@ from daskmeans.blocks.block import Block
 from daskmeans.blocks.chains import tasks_behind
 from daskmeans.blocks.source import RowSource
 from daskmeans.passes.graph import Graph
-from daskmeans.passes.plan import BlockReading, BlockTask, argument
+from daskmeans.passes.plan import BlockTask, argument
 from daskmeans.passes.schedulers import (
     Scheduler,
     blas_on_one_thread,
@@ -29,6 +29,7 @@ from daskmeans.passes.schedulers import (
     is_local,
     threads_of,
 )
+from daskmeans.passes.walk import ReadBlock
 
 State = TypeVar("State")
 # Blocks that are being read or wait to be used, for each thread that reads.
@@ -61,7 +62,7 @@ class _Prepared:
 
     prepare: Callable[[Block, Any], Any]
     parameters: Any
-    reading: BlockReading
+    reading: ReadBlock
 
     def __call__(self) -> Any:
         return self.prepare(self.reading(), self.parameters)
@@ -72,7 +73,7 @@ def fold_blocks(
     order: Iterable[tuple[int, Any]],
     state: State,
     source: RowSource,
-    readings: list[BlockReading] | None,
+    readings: Sequence[ReadBlock] | None,
     scheduler: Scheduler,
 ) -> Iterator[State]:
     """Yield the state after each block.
@@ -84,7 +85,7 @@ def fold_blocks(
         The parameters are handed to `prepare`. Asked for a few blocks ahead.
     state : State
     source : RowSource
-    readings : list of BlockReading, or None
+    readings : sequence of functions () -> Block, or None
         How each block is read where the source has no graph.
     scheduler : function
         A dask `get` function.
@@ -100,7 +101,7 @@ def _here(
     order: Iterable[tuple[int, Any]],
     state: State,
     source: RowSource,
-    readings: list[BlockReading] | None,
+    readings: Sequence[ReadBlock] | None,
     scheduler: Scheduler,
 ) -> Iterator[State]:
     def prepared(number: int, parameters: Any) -> Any:
@@ -138,7 +139,7 @@ def _on_cluster(
     order: Iterable[tuple[int, Any]],
     state: State,
     source: RowSource,
-    readings: list[BlockReading] | None,
+    readings: Sequence[ReadBlock] | None,
     client: Any,
 ) -> Iterator[State]:
     def prepared(number: int, parameters: Any) -> Any:
