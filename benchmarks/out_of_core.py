@@ -151,7 +151,7 @@ class Bench:
         return found
 
 
-def _figure(name: str, goal: str, found: dict[str, list[dict[str, Any]]], ratio: Any) -> Figure:
+def compared(name: str, goal: str, found: dict[str, list[dict[str, Any]]], ratio: Any) -> Figure:
     seconds = {task: [run["seconds"] for run in runs] for task, runs in found.items()}
     ratios = [
         ratio(dict(zip(seconds, values, strict=True)))
@@ -164,31 +164,31 @@ def _figure(name: str, goal: str, found: dict[str, list[dict[str, Any]]], ratio:
 
 def _time_figures(bench: Bench) -> list[Figure]:
     figures = [
-        _figure(
+        compared(
             "pass from the store / (reading it with zarr + pass in memory)",
             "<= 1.10",
             bench.in_turn("pass", "read", "pass-in-memory"),
             lambda s: s["pass"] / (s["read"] + s["pass-in-memory"]),
         ),
-        _figure(
+        compared(
             "the same with 30 ms of latency a chunk / the larger of reading and computing",
             "<= 1.25",
             bench.in_turn("pass-latency", "read-latency", "pass-in-memory"),
             lambda s: s["pass-latency"] / max(s["read-latency"], s["pass-in-memory"]),
         ),
-        _figure(
+        compared(
             "labels to a Zarr store / copying the store with zarr",
             "<= 1.2",
             bench.in_turn("predict", "copy"),
             lambda s: s["predict"] / s["copy"],
         ),
-        _figure(
+        compared(
             "dask-ml's Lloyd iteration / our pass",
             ">= 3",
             bench.in_turn("pass", "dask-ml-pass"),
             lambda s: s["dask-ml-pass"] / s["pass"],
         ),
-        _figure(
+        compared(
             "dask-ml's k-means\\|\\| of 2 rounds / our first pass and clustering of the sample",
             ">= 40",
             bench.in_turn("seeding", "dask-ml-seeding", n_pairs=_SEEDING_PAIRS),
@@ -197,10 +197,10 @@ def _time_figures(bench: Bench) -> list[Figure]:
     ]
     fits = {"fit": "rtol=1e-3", "fit-of-2-passes": "max_passes=2"}
     found = bench.in_turn("minibatch-loop", *fits)
-    inertias = {task: _inertia(bench.store, runs[-1]["centers"]) for task, runs in found.items()}
+    inertias = {task: inertia_of(bench.store, runs[-1]["centers"]) for task, runs in found.items()}
     for fit, how in fits.items():
         figures.append(
-            _figure(
+            compared(
                 f"one epoch of scikit-learn's MiniBatchKMeans / our whole fit, {how}",
                 ">= 1",
                 {task: found[task] for task in ("minibatch-loop", fit)},
@@ -218,7 +218,7 @@ def _time_figures(bench: Bench) -> list[Figure]:
     return figures
 
 
-def _inertia(store: Path, centers: Any) -> float:
+def inertia_of(store: Path, centers: Any) -> float:
     """Sum of squared distances to the nearest center in float64, by NumPy alone."""
     array = zarr.open_array(store, mode="r")
     centers = np.asarray(centers)
@@ -230,7 +230,7 @@ def _inertia(store: Path, centers: Any) -> float:
     return total
 
 
-def _make_store(folder: Path, n_rows: int) -> Path:
+def made_store(folder: Path, n_rows: int) -> Path:
     """Make a store of overlapping blobs, unless it is there from an earlier run."""
     path = folder / f"blobs-{n_rows}.zarr"
     if not path.exists():
@@ -288,7 +288,7 @@ def main(folder: Path | None, n_threads: int, n_pairs: int, peer_python: str, qu
     with tempfile.TemporaryDirectory() as temporary:
         place = folder or Path(temporary)
         place.mkdir(parents=True, exist_ok=True)
-        stores = [_make_store(place, n // shrink) for n in (_ROWS, _MANY_ROWS)]
+        stores = [made_store(place, n // shrink) for n in (_ROWS, _MANY_ROWS)]
         bench = Bench(stores[0], n_threads, n_pairs, peer_python)
         figures = _time_figures(bench)
         memory = {}

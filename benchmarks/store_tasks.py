@@ -199,6 +199,42 @@ def minibatch_loop(setting: Setting) -> Timed:
     return timed
 
 
+def batches_loop(setting: Setting) -> Timed:
+    """The same without labels of each batch, which nobody asked for."""
+    from sklearn.cluster import MiniBatchKMeans
+
+    array = setting.open()
+
+    def timed() -> dict[str, Any]:
+        model = MiniBatchKMeans(setting.n_clusters, compute_labels=False, random_state=0)
+        for part in _chunk_slices(array):
+            model.partial_fit(array[part])
+        return {"centers": model.cluster_centers_.tolist()}
+
+    return timed
+
+
+def our_epoch(setting: Setting) -> Timed:
+    """One epoch of our MiniBatchKMeans, a chunk a batch."""
+    from daskmeans import MiniBatchKMeans
+
+    array = setting.open()
+
+    def timed() -> dict[str, Any]:
+        model = MiniBatchKMeans(
+            setting.n_clusters,
+            batch_size=array.chunks[0],
+            init_size=3 * 1024,
+            max_iter=1,
+            max_no_improvement=None,
+            compute_labels=False,
+            random_state=0,
+        ).fit(array)
+        return {"centers": model.cluster_centers_.tolist()}
+
+    return timed
+
+
 def our_predict(setting: Setting) -> Timed:
     """Labels of all rows into a new Zarr store."""
     from daskmeans import KMeans
@@ -230,6 +266,8 @@ TASKS: dict[str, Callable[[Setting], Timed]] = {
     "dask-ml-pass": dask_ml_pass,
     "dask-ml-seeding": dask_ml_seeding,
     "minibatch-loop": minibatch_loop,
+    "batches-loop": batches_loop,
+    "epoch": our_epoch,
 }
 
 

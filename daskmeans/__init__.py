@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Any
 from daskmeans.algorithms.watch import IterationState
 from daskmeans.estimators.functions import k_means, kmeans_parallel, kmeans_plusplus
 from daskmeans.estimators.kmeans import KMeans
+from daskmeans.estimators.minibatch import MiniBatchKMeans
+from daskmeans.estimators.saving import load
 from daskmeans.version import __version__
 
 if TYPE_CHECKING:
     from daskmeans.edges.pipeline import cluster_rows
     from daskmeans.edges.progress import progress_bar
     from daskmeans.edges.sources import open_rows
+    from daskmeans.edges.stream import stream
     from daskmeans.edges.upload import upload_to
     from daskmeans.edges.zarr_output import write_zarr
     from daskmeans.estimators.sweep import sweep
@@ -19,13 +22,16 @@ if TYPE_CHECKING:
 __all__ = [
     "IterationState",
     "KMeans",
+    "MiniBatchKMeans",
     "__version__",
     "cluster_rows",
     "k_means",
     "kmeans_parallel",
     "kmeans_plusplus",
+    "load",
     "open_rows",
     "progress_bar",
+    "stream",
     "sweep",
     "upload_to",
     "write_zarr",
@@ -35,6 +41,7 @@ __all__ = [
 _LAZY = {
     "cluster_rows": "daskmeans.edges.pipeline",
     "open_rows": "daskmeans.edges.sources",
+    "stream": "daskmeans.edges.stream",
     "sweep": "daskmeans.estimators.sweep",
     "upload_to": "daskmeans.edges.upload",
     "progress_bar": "daskmeans.edges.progress",

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from daskmeans.algorithms.drift import Drift
-from daskmeans.algorithms.survey import Quantisation, Run
+from daskmeans.algorithms.survey import Quantisation, Run, RunPass
 from daskmeans.blocks.block import Block, not_finite, working_dtype
 from daskmeans.blocks.row_state import RowState, StateKey, forget, remembered
 from daskmeans.errors import RowsError
@@ -282,7 +282,7 @@ def cost_chunk(block: Block, parameters: CostParameters) -> Costs:
 
 
 def measure(
-    run: Run,
+    run: RunPass,
     assignments: list[Assignment],
     quantisation: Quantisation | None = None,
     *,

@@ -36,7 +36,13 @@ _SPREAD_ROWS = 1000
 _NUMBER_BITS, _SUM_BITS = 50, 61
 
 
-class Run(Protocol):
+class RunPass(Protocol):
+    """Whatever runs a pass over some rows."""
+
+    def __call__(self, step: Pass[PartialT]) -> PartialT: ...
+
+
+class Run(RunPass, Protocol):
     """Whatever runs passes over a row source."""
 
     @property
@@ -50,8 +56,6 @@ class Run(Protocol):
 
     @property
     def bytes_read(self) -> int: ...
-
-    def __call__(self, step: Pass[PartialT]) -> PartialT: ...
 
     def learn_sizes(self, sizes: tuple[int, ...]) -> None: ...
 
@@ -81,16 +85,26 @@ class SurveyParameters:
 
 def survey_chunk(block: Block, parameters: SurveyParameters) -> Survey:
     """Survey one block."""
+    return Survey(ranges_chunk(block, parameters.feature_names), sample_of(block, parameters))
+
+
+def ranges_chunk(block: Block, feature_names: tuple[str, ...] | None) -> Ranges:
+    """Return the row count and the ranges of one block.
+
+    Raises
+    ------
+    ValueError
+        If a row is not finite.
+    """
     r, d = block.rows.shape
     low, high = np.full(d, np.inf), np.full(d, -np.inf)
     for part, rows, _ in block.tiles():
         tile_low, tile_high, bad_row = column_ranges(rows)
         if bad_row >= 0:
-            raise not_finite(block, part.start + bad_row, parameters.feature_names)
+            raise not_finite(block, part.start + bad_row, feature_names)
         low, high = np.minimum(low, tile_low), np.maximum(high, tile_high)
     largest = 1.0 if block.weights is None else float(block.weights.max(initial=0.0))
-    ranges = Ranges(r, low, high, largest, ((block.number, r),))
-    return Survey(ranges, sample_of(block, parameters))
+    return Ranges(r, low, high, largest, ((block.number, r),))
 
 
 def sample_of(block: Block, parameters: SurveyParameters) -> KeyedRows:
@@ -298,8 +312,7 @@ def key_limit(m: int, n_rows: int | None) -> int:
 def _understood(found: Survey, m: int, source: RowSource) -> Surveyed:
     ranges, drawn = found.ranges, found.sample
     d, weighted, names = len(ranges.low), source.weights is not None, source.feature_names
-    if weighted and ranges.max_weight == 0:
-        raise RowsError("All values of sample_weight are zero: at least one must be positive.")
+    _check_weight(ranges)
     sample_weights = _stands_for(drawn, m, ranges.n_rows) if weighted else None
     order = np.argsort(drawn.row_numbers[:m], kind="stable")
     numbers = drawn.row_numbers[:m][order]
@@ -316,27 +329,48 @@ def _understood(found: Survey, m: int, source: RowSource) -> Surveyed:
     with np.errstate(over="ignore"):
         narrow = mean.astype(np.float32).astype(np.float64)
     shift = np.where(np.isfinite(narrow), narrow, mean)
-    reach = np.maximum(np.abs(ranges.low - shift), np.abs(ranges.high - shift))
-    _check_reach(reach, names)
-    scale = quantising_scale(reach, ranges.n_rows)
-    quantised_shift = np.zeros(len(scale))
-    quantised_shift[:d] = shift
     return Surveyed(
         n_rows=ranges.n_rows,
         n_features=d,
         shift=shift,
-        reach=reach,
-        quantisation=Quantisation(
-            quantised_shift,
-            scale,
-            _weight_exponent(ranges.max_weight) if weighted else 0,
-        ),
+        reach=_reach(ranges, shift),
+        quantisation=ranges_quantisation(ranges, shift, weighted=weighted, names=names),
         sample=sample,
         sample_numbers=numbers,
         sample_weights=None if sample_weights is None else sample_weights[order],
         first_drawn=int(np.argmin(order)),
         weighted=weighted,
     )
+
+
+def ranges_quantisation(
+    ranges: Ranges, shift: Array, *, weighted: bool, names: tuple[str, ...] | None
+) -> Quantisation:
+    """Return how rows of these ranges become integers, once `shift` was subtracted from them.
+
+    Raises
+    ------
+    RowsError
+        If no weight is positive, or squared distances would overflow or underflow.
+    """
+    _check_weight(ranges)
+    reach = _reach(ranges, shift)
+    _check_reach(reach, names)
+    scale = quantising_scale(reach, ranges.n_rows)
+    padded_shift = np.zeros(len(scale))
+    padded_shift[: len(shift)] = shift
+    exponent = _weight_exponent(ranges.max_weight) if weighted else 0
+    return Quantisation(padded_shift, scale, exponent)
+
+
+def _reach(ranges: Ranges, shift: Array) -> Array:
+    """Return the largest distance of a value of each column from the shift."""
+    return np.maximum(np.abs(ranges.low - shift), np.abs(ranges.high - shift))
+
+
+def _check_weight(ranges: Ranges) -> None:
+    if ranges.max_weight == 0:
+        raise RowsError("All values of sample_weight are zero: at least one must be positive.")
 
 
 def _mean(sample: Array) -> Array:

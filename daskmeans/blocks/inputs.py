@@ -226,6 +226,22 @@ def _weights_as_array(weights: ArrayLike) -> da.Array | Array:
     return stored
 
 
+def weights_in_memory(sample_weight: ArrayLike, n_rows: int) -> Array:
+    """Return weights of any accepted kind as a NumPy array of shape (n_rows,).
+
+    Raises
+    ------
+    ValueError
+        If there is not one weight a row.
+    """
+    if np.isscalar(sample_weight):
+        return np.full(n_rows, sample_weight, dtype=np.float64)
+    (array,) = dask.compute(_weights_as_array(sample_weight))
+    if len(array) != n_rows:
+        raise _wrong_length(array.shape, n_rows)
+    return np.asarray(array)
+
+
 def with_weights(source: RowSource, sample_weight: ArrayLike) -> RowSource:
     """Return the source with weights aligned to its blocks. The source's sizes must be known.
 

@@ -1,12 +1,10 @@
-"""The command line: demo, run, fit, predict, info."""
+"""The command line: demo, run, fit, stream, predict, info."""
 
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import wraps
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,14 +14,15 @@ import dask.array as da
 import numpy as np
 
 from daskmeans.blocks.inputs import ArrayLike, row_source
+from daskmeans.edges.cli_errors import one_line_errors
+from daskmeans.edges.cli_stream import stream
 from daskmeans.edges.demo import run_demo, summary
-from daskmeans.edges.outputs import check_apart, check_output
-from daskmeans.edges.persistence import MODEL, is_model, load_model, save_model
+from daskmeans.edges.outputs import MODEL, check_apart, check_output
 from daskmeans.edges.progress import progress_bar
 from daskmeans.edges.row_options import opened_rows, row_options
 from daskmeans.edges.zarr_output import ZARR_ARRAY, write_zarr
-from daskmeans.errors import DaskMeansError
 from daskmeans.estimators.kmeans import KMeans
+from daskmeans.estimators.saving import is_model, load
 from daskmeans.typing import Array
 from daskmeans.version import __version__
 
@@ -47,41 +46,6 @@ def _writable(labels: Array | da.Array) -> da.Array:
         return da.from_array(labels)
     # Of a table, whose rows nobody has counted; counting them labels them, once more.
     return labels.compute_chunk_sizes() if np.isnan(labels.shape[0]) else labels
-
-
-def _one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn errors into one line and exit code 1, and warnings into one line each.
-
-    A damaged chunk surfaces as whatever its codec raises, and a lost worker as whatever dask does:
-    no list of types would hold them. `--debug` shows where an error comes from.
-    """
-
-    @wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> None:
-        try:
-            with warnings.catch_warnings():
-                warnings.showwarning = _show_warning
-                command(*args, **kwargs)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
-            raise
-        except Exception as error:
-            if click.get_current_context().find_root().params["debug"]:
-                raise
-            raise click.ClickException(_one_line(error)) from error
-
-    return wrapped
-
-
-def _one_line(error: Exception) -> str:
-    # Notes say what of a broken-off run is kept.
-    text = " ".join(" ".join([str(error), *getattr(error, "__notes__", ())]).split())
-    if text and isinstance(error, (DaskMeansError, ValueError, OSError, ImportError)):
-        return text
-    return f"{type(error).__name__}: {text} (`daskmeans --debug ...` shows where)"
-
-
-def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    click.echo(f"Warning: {message}", err=True)
 
 
 @contextmanager
@@ -123,11 +87,14 @@ def main(debug: bool) -> None:
     """k-means on Zarr stores, HDF5 files and tables of any size."""
 
 
+main.add_command(stream)
+
+
 @main.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path), required=False)
 @click.option("-k", "--n-clusters", type=click.IntRange(1), default=64, show_default=True)
 @_overwrite
-@_one_line_errors
+@one_line_errors
 def demo(folder: Path | None, n_clusters: int, overwrite: bool) -> None:
     """Cluster the pixels of two photographs into a palette.
 
@@ -170,7 +137,7 @@ def demo(folder: Path | None, n_clusters: int, overwrite: bool) -> None:
 @row_options
 @_scheduler
 @_overwrite
-@_one_line_errors
+@one_line_errors
 def run(
     store: str,
     k: str,
@@ -219,7 +186,7 @@ def run(
 @click.argument("store")
 @click.option("-k", "--n-clusters", type=click.IntRange(1), required=True, help="Clusters.")
 @click.option("--labels", type=click.Path(path_type=Path), help="Zarr array to write labels to.")
-@click.option("--model", type=click.Path(path_type=Path), help="Folder to save the model in.")
+@click.option("--model", type=click.Path(path_type=Path), help="File to save the model in.")
 @click.option(
     "--init",
     type=click.Choice(["auto", "refined", "k-means++", "k-means||", "random"]),
@@ -249,7 +216,7 @@ def run(
 @row_options
 @_scheduler
 @_overwrite
-@_one_line_errors
+@one_line_errors
 def fit(
     store: str,
     n_clusters: int,
@@ -294,7 +261,7 @@ def fit(
             estimator.fit(rows)
         # The model first: should the disk be full, the labels can be made again from it.
         if model is not None:
-            save_model(estimator, model, overwrite=overwrite)
+            estimator.save(model, overwrite=overwrite)
         if labels is not None:
             write_zarr(_writable(estimator.labels_), labels, overwrite=overwrite)
     click.echo(
@@ -310,7 +277,7 @@ def fit(
 @row_options
 @_scheduler
 @_overwrite
-@_one_line_errors
+@one_line_errors
 def predict(
     model: Path,
     store: str,
@@ -323,7 +290,7 @@ def predict(
 
     Example: daskmeans predict model new.zarr new-labels.zarr
     """
-    estimator = load_model(model)
+    estimator = load(model)
     rows = opened_rows(store, **selection)
     check_apart([output], [model, store])
     check_output(output, ZARR_ARRAY, overwrite=overwrite)
@@ -336,7 +303,7 @@ def predict(
 @main.command()
 @click.argument("path")
 @row_options
-@_one_line_errors
+@one_line_errors
 def info(path: str, **selection: str | None) -> None:
     """Describe rows, opened as by `fit`, or a saved model.
 
@@ -350,16 +317,18 @@ def info(path: str, **selection: str | None) -> None:
 
 
 def _describe_model(path: str) -> dict[str, Any]:
-    model = load_model(path)
+    model = load(path)
     n_clusters, n_features = model.cluster_centers_.shape
-    return {
-        "model": "KMeans",
+    described = {
+        "model": type(model).__name__,
         "clusters": n_clusters,
         "features": n_features,
-        "iterations": model.n_iter_,
-        "inertia": f"{model.inertia_:.10g}",
-        "parameters": json.dumps(model.get_params()),
+        "iterations": getattr(model, "n_iter_", None),
+        "batches": getattr(model, "n_steps_", None),
+        "inertia": f"{model.inertia_:.10g}" if hasattr(model, "inertia_") else None,
+        "parameters": json.dumps(model.get_params(), default=str),
     }
+    return {name: value for name, value in described.items() if value is not None}
 
 
 def _describe_rows(rows: ArrayLike) -> dict[str, Any]:

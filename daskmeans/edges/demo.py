@@ -11,8 +11,7 @@ import numpy as np
 import zarr
 
 from daskmeans.datasets import sample_image_pixels, sample_images
-from daskmeans.edges.outputs import OutputKind, check_output, written_beside
-from daskmeans.edges.persistence import MODEL, save_model
+from daskmeans.edges.outputs import MODEL, OutputKind, check_output, written_beside
 from daskmeans.edges.progress import progress_bar
 from daskmeans.edges.zarr_output import ZARR_ARRAY, write_zarr
 from daskmeans.edges.zarr_rows import open_zarr
@@ -68,7 +67,7 @@ def run_demo(folder: Path, *, n_clusters: int = 64, overwrite: bool = False) -> 
         check_output(path, kind, overwrite=overwrite)
     images = sample_images()
     _figure_class()
-    pixels, labels, model_folder, picture = files
+    pixels, labels, model_file, picture = files
     # Written as any data set is: rows in chunks. From here on the store is all there is.
     write_zarr(sample_image_pixels(chunks=ROWS_A_CHUNK), pixels, overwrite=overwrite)
     rows = open_zarr(pixels)
@@ -78,7 +77,7 @@ def run_demo(folder: Path, *, n_clusters: int = 64, overwrite: bool = False) -> 
         model.fit(rows)
     seconds = time.perf_counter() - started
     write_zarr(model.labels_, labels, overwrite=overwrite)
-    save_model(model, model_folder, overwrite=overwrite)
+    model.save(model_file, overwrite=overwrite)
     found = np.asarray(zarr.open_array(str(labels), mode="r")[:])
     with written_beside(picture, _PICTURE, overwrite=overwrite) as partial:
         _draw(images, model.cluster_centers_, found, partial)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daskmeans.errors import OutputError, OutputExistsError
+from daskmeans.estimators.saving import is_model
 
 # The second slash may have been lost on the way through a Path. A single letter is a drive.
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
@@ -31,6 +32,9 @@ class OutputKind:
 
     name: str
     matches: Callable[[Path], bool]
+
+
+MODEL = OutputKind("a saved model", is_model)
 
 
 def check_output(path: str | os.PathLike[str], kind: OutputKind, *, overwrite: bool) -> Path:

@@ -15,7 +15,6 @@ import numpy as np
 
 from daskmeans.blocks.inputs import ArrayLike
 from daskmeans.edges.outputs import OutputKind, written_beside
-from daskmeans.edges.persistence import save_model
 from daskmeans.edges.preparation import save_preprocessor
 from daskmeans.edges.report_figures import Picture, pictures
 from daskmeans.edges.report_page import Table, facts, page
@@ -26,7 +25,7 @@ from daskmeans.preprocessing import Preprocessor
 from daskmeans.typing import Array
 from daskmeans.version import __version__
 
-PAGE, LABELS, MODEL_FOLDER = "report.html", "labels.zarr", "model"
+PAGE, LABELS, MODEL_FILE = "report.html", "labels.zarr", "model"
 PREPARATION_FILE = "preparation.json"
 REPORT = OutputKind("a report", lambda path: (path / PAGE).is_file())
 _PACKAGES = ("numpy", "dask", "numba", "scikit-learn", "zarr")
@@ -102,7 +101,7 @@ def write_report(
         write_zarr(
             labels if isinstance(labels, da.Array) else da.from_array(labels), folder / LABELS
         )
-        save_model(found.model, folder / MODEL_FOLDER)
+        found.model.save(folder / MODEL_FILE)
         save_preprocessor(found.preprocessor, folder / PREPARATION_FILE)
         labelled = time.perf_counter()
         drawn = pictures(
@@ -127,7 +126,7 @@ def _summary(found: Clustered) -> str:
     return (
         f"{found.n_rows:,} rows{dropped}, in {len(found.centers)} clusters by "
         f"{len(found.preprocessor.columns_)} columns. The number of clusters is {found.reason}. "
-        f"Labels of all rows are in {LABELS}, the model is in {MODEL_FOLDER}, "
+        f"Labels of all rows are in {LABELS}, the model is in {MODEL_FILE}, "
         f"and what prepared the rows for it in {PREPARATION_FILE}."
     )
 

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import io
-import json
 import os
-import uuid
-import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-import fsspec
-import numpy as np
-from fsspec.implementations.local import LocalFileSystem
 from sklearn.base import BaseEstimator
 
 from daskmeans.algorithms.fit_state import FitState, LloydState, RowsIdentity
 from daskmeans.algorithms.restarts import IterationRecord, RestartState
 from daskmeans.errors import ModelFormatError, OutputError, OutputExistsError
+from daskmeans.estimators.archive import opened, read_archive, write_archive
 from daskmeans.typing import Array
 
-_FORMAT = 1
-_DESCRIPTION = "checkpoint.json"
+_KIND, _FORMAT = "checkpoint of a fit", 1
 _ARRAYS = ("centers", "previous", "sums")
 
 
@@ -60,7 +52,7 @@ def checkpoint_writer(
 
     def write(state: FitState) -> None:
         try:
-            _put(path, _packed(Checkpoint(parameters, state)))
+            write_archive(path, _KIND, _FORMAT, *_packed(Checkpoint(parameters, state)))
         except OSError as error:
             raise OutputError(f"The checkpoint {path} cannot be written: {error}") from error
 
@@ -75,7 +67,7 @@ def check_replaceable(path: str | os.PathLike[str]) -> None:
     OutputExistsError
         If another fit is unfinished there, or something that is not a checkpoint.
     """
-    system, place = _opened(path)
+    system, place = opened(path)
     if not system.exists(place):
         return
     try:
@@ -99,63 +91,20 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     ModelFormatError
         If there is no such file, or it is damaged or of a newer format.
     """
-    system, place = _opened(path)
     try:
-        content = system.cat_file(place)
-    except OSError as error:
+        description, arrays = read_archive(path, _KIND, _FORMAT)
+    except FileNotFoundError as error:
         raise ModelFormatError(f"There is no checkpoint at {path}: {error}") from error
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as file:
-            # Each member is read whole, which compares it with its checksum.
-            members = {name: file.read(name) for name in file.namelist()}
-        description = json.loads(members[_DESCRIPTION])
-        number = description["format"]
-    except (zipfile.BadZipFile, EOFError, ValueError, KeyError, TypeError) as error:
-        raise ModelFormatError(
-            f"{path} is not a checkpoint of a fit, or it is damaged: {error}"
-        ) from error
-    if number != _FORMAT:
-        raise ModelFormatError(
-            f"The checkpoint {path} is of format {number}, and this version of daskmeans reads "
-            f"format {_FORMAT}: was it written by a newer version?"
-        )
-    try:
-        return _unpacked(description, members)
+        return _unpacked(description, arrays)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ModelFormatError(f"The checkpoint {path} is damaged: {error}") from error
+        raise ModelFormatError(f"The {_KIND} {path} is damaged: {error}") from error
 
 
-def _opened(path: str | os.PathLike[str]) -> tuple[Any, str]:
-    """Return the file system of a path or a URL, and the path in it."""
-    system, place = fsspec.url_to_fs(os.fspath(path))
-    return system, place
-
-
-def _put(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file that is whole at any moment, or not there."""
-    system, place = _opened(path)
-    if not isinstance(system, LocalFileSystem):
-        # Object stores show an object once it is complete.
-        system.pipe_file(place, content)
-        return
-    target = Path(place)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.parent / f".{target.name}.{uuid.uuid4().hex}.partial"
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            # Else the new name may reach the disk before what it names.
-            os.fsync(file.fileno())
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _packed(checkpoint: Checkpoint) -> bytes:
+def _packed(checkpoint: Checkpoint) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Return a checkpoint as JSON and arrays."""
     state, lloyd = checkpoint.state, checkpoint.state.lloyd
     description = {
-        "format": _FORMAT,
         "estimator": "KMeans",
         "parameters": checkpoint.parameters,
         "rows": asdict(state.rows),
@@ -175,18 +124,16 @@ def _packed(checkpoint: Checkpoint) -> bytes:
             for restart in lloyd.restarts
         ],
     }
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as file:
-        file.writestr(_DESCRIPTION, json.dumps(description, indent=2) + "\n")
-        for number, restart in enumerate(lloyd.restarts):
-            for name in _ARRAYS:
-                array = getattr(restart, name)
-                if array is not None:
-                    file.writestr(_member(number, name), _bytes_of(array))
-    return content.getvalue()
+    arrays = {
+        _member(number, name): getattr(restart, name)
+        for number, restart in enumerate(lloyd.restarts)
+        for name in _ARRAYS
+        if getattr(restart, name) is not None
+    }
+    return description, arrays
 
 
-def _unpacked(description: dict[str, Any], members: dict[str, bytes]) -> Checkpoint:
+def _unpacked(description: dict[str, Any], members: dict[str, Array]) -> Checkpoint:
     rows = description["rows"]
     names = rows["feature_names"]
     identity = RowsIdentity(**{**rows, "feature_names": None if names is None else tuple(names)})
@@ -194,7 +141,7 @@ def _unpacked(description: dict[str, Any], members: dict[str, bytes]) -> Checkpo
     for number, saved in enumerate(description["restarts"]):
         arrays: dict[str, Any] = dict.fromkeys(_ARRAYS)
         for name in saved["arrays"]:
-            arrays[name] = _array_of(members[_member(number, name)])
+            arrays[name] = members[_member(number, name)]
         history = tuple(IterationRecord(**record) for record in saved["history"])
         restarts.append(
             RestartState(**arrays, n_iter=saved["n_iter"], reason=saved["reason"], history=history)
@@ -211,14 +158,4 @@ def _unpacked(description: dict[str, Any], members: dict[str, bytes]) -> Checkpo
 
 
 def _member(number: int, name: str) -> str:
-    return f"restart-{number}/{name}.npy"
-
-
-def _bytes_of(array: Array) -> bytes:
-    content = io.BytesIO()
-    np.save(content, array, allow_pickle=False)
-    return content.getvalue()
-
-
-def _array_of(content: bytes) -> Array:
-    return np.asarray(np.load(io.BytesIO(content), allow_pickle=False))
+    return f"restart-{number}/{name}"

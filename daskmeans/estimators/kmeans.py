@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -39,15 +40,18 @@ from daskmeans.estimators.rows import (
     check_rows,
     open_rows,
 )
+from daskmeans.estimators.saving import checked_centers, save, saved_by_name
 from daskmeans.passes.events import Event, IterationEnded, observing
 from daskmeans.typing import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_SAVED = ("inertia_", "n_iter_", "stop_reason_", "n_passes_", "bytes_read_")
 _CONVERGED = ("center shift zero", "tolerance", "relative tolerance")
 
 
+@saved_by_name
 class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
     """K-means clustering of rows in memory, in a store, or in a dask collection.
 
@@ -543,6 +547,45 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
         check_is_fitted(self)
         return profiles(self, ax=ax) if X is None else clusters(self, X, ax=ax)
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the fitted model to one file, which `daskmeans.load` reads.
+
+        Labels are not part of it, and neither are parameters that are functions or RandomState
+        objects: predictions need none of these.
+
+        Parameters
+        ----------
+        path : str or path
+            A file, or a URL of any file system that fsspec can write. It is whole or not there.
+        overwrite : bool, default=False
+            Replace a model that is there. Anything else stays in any case.
+
+        Raises
+        ------
+        OutputExistsError
+            If something is there that is not to be replaced.
+        OutputError
+            If the file cannot be written.
+        NotFittedError
+        """
+        save(self, path, overwrite=overwrite)
+
+    def _what_to_save(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        fitted: dict[str, Any] = {name: getattr(self, name) for name in _SAVED}
+        fitted["history_"] = [asdict(record) for record in self.history_]
+        return fitted, {"cluster_centers_": self.cluster_centers_}
+
+    def _take_saved(self, fitted: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
+        self.cluster_centers_ = checked_centers(
+            arrays["cluster_centers_"], self.n_clusters, self.n_features_in_
+        )
+        self.inertia_ = float(fitted["inertia_"])
+        self.n_iter_ = int(fitted["n_iter_"])
+        self.stop_reason_ = str(fitted["stop_reason_"])
+        self.n_passes_ = int(fitted["n_passes_"])
+        self.bytes_read_ = int(fitted["bytes_read_"])
+        self.history_ = [IterationRecord(**record) for record in fitted["history_"]]
 
     def _center_set(self, dtype: np.dtype[Any]) -> CenterSet:
         centers = np.asarray(self.cluster_centers_, dtype=np.float64)

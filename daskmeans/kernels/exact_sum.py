@@ -71,7 +71,8 @@ def carried(digits: Array) -> Array:
 
 def exact(digits: Array) -> Fraction:
     """Return the sum as it is."""
-    total = sum(int(digit) << (32 * i) for i, digit in enumerate(digits))
+    # Numbers of about the same size fill a few digits only.
+    total = sum(int(digits[i]) << (32 * int(i)) for i in np.flatnonzero(digits))
     return Fraction(total, 1 << 1074)
 
 

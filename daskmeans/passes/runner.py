@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from itertools import count
+from typing import Any
 
 import dask
 import psutil
@@ -17,6 +19,7 @@ from daskmeans.partials import PartialT
 from daskmeans.passes.cluster_checks import check_client, check_fits, explained
 from daskmeans.passes.events import PassEnded, PassStarted, tell
 from daskmeans.passes.graph import Graph, TaskKey, graph_of_blocks, graph_of_walks
+from daskmeans.passes.in_order import Fold, State, fold_blocks
 from daskmeans.passes.persist import Persist, decide, gathered_here, placed_on_cluster
 from daskmeans.passes.plan import BlockReading, Pass
 from daskmeans.passes.resident import ResidentBlocks
@@ -83,6 +86,8 @@ class Runner:
         # Whether rows are in memory; and blocks that are kept as soon as they are read.
         self._resident = False
         self._kept: dict[int, Block] | None = None
+        # Blocks that a fold has left for the next one.
+        self._left: dict[int, Block] = {}
         self._readings: list[BlockReading] | None = None
         self._on_workers: ResidentBlocks | None = None
         self._token = uuid.uuid4().hex
@@ -174,6 +179,27 @@ class Runner:
         tell(PassEnded(step.name, n_blocks, time.perf_counter() - started, n_rows))
         return result
 
+    def fold(
+        self,
+        fold: Fold[State],
+        order: Iterable[tuple[int, Any]],
+        state: State,
+        *,
+        keep: bool = False,
+    ) -> Iterator[State]:
+        """Take a state through blocks in a given order; yield it after each, see `fold_blocks`.
+
+        With `keep`, blocks read here stay in memory until the next fold has used them.
+        """
+        readings: Sequence[ReadBlock] | None = self._readings
+        if readings is not None and self._client is None:
+            readings = [
+                _HandedOn(reading, self._left, keep=keep) for reading in self._readings or ()
+            ]
+        explaining = nullcontext() if self._client is None else explained(self._given)
+        with explaining:
+            yield from fold_blocks(fold, order, state, self.source, readings, self._scheduler)
+
     def _walk_here(
         self, step: Pass[PartialT], readings: list[BlockReading], in_memory: bool
     ) -> PartialT:
@@ -217,6 +243,22 @@ class _Keeping:
         if number not in self._kept:
             self._kept[number] = self._reading()
         return self._kept[number]
+
+
+class _HandedOn:
+    """Reads a block, or takes the one that was left, and may leave it for the next."""
+
+    def __init__(self, reading: BlockReading, left: dict[int, Block], *, keep: bool) -> None:
+        self._reading = reading
+        self._left = left
+        self._keep = keep
+
+    def __call__(self) -> Block:
+        number = self._reading.number
+        block = self._left.pop(number) if number in self._left else self._reading()
+        if self._keep:
+            self._left[number] = block
+        return block
 
 
 def run_here(source: RowSource) -> Runner:

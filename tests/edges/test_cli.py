@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import time
+import warnings
+import zipfile
 from pathlib import Path
 
 import dask
@@ -21,7 +23,7 @@ import daskmeans
 from daskmeans import KMeans
 from daskmeans.edges import cli
 from daskmeans.edges.cli import main
-from daskmeans.edges.persistence import load_model
+from daskmeans.estimators.saving import load
 
 
 def read(path):
@@ -51,7 +53,7 @@ class TestRoundTrip:
             "fit", store, "-k", 4, "--labels", "labels.zarr", "--model", "model", "--seed", 7
         )
         expected = KMeans(4, random_state=7).fit(rows)
-        loaded = load_model("model")
+        loaded = load("model")
         np.testing.assert_array_equal(loaded.cluster_centers_, expected.cluster_centers_)
         np.testing.assert_array_equal(read("labels.zarr"), expected.labels_)
         assert (loaded.inertia_, loaded.n_iter_) == (expected.inertia_, expected.n_iter_)
@@ -64,7 +66,7 @@ class TestRoundTrip:
             *("fit", store, "-k", 3, "--model", "model", "--init", "k-means||", "--n-init", 2),
             *("--max-iter", 5, "--tol", 0.25, "--seed", 9),
         )
-        params = load_model("model").get_params()
+        params = load("model").get_params()
         assert params == {
             **KMeans().get_params(),
             **{"n_clusters": 3, "init": "k-means||", "n_init": 2, "max_iter": 5},
@@ -87,7 +89,7 @@ class TestRoundTrip:
         rows_info, model_info = run("info", store), run("info", model)
         for word in ("523", "float64", "(100, 3)"):
             assert word in rows_info
-        loaded = load_model(model)
+        loaded = load(model)
         for word in ("KMeans", f"{loaded.n_iter_}", f"{loaded.inertia_:.10g}", '"n_clusters": 4'):
             assert word in model_info
 
@@ -228,17 +230,20 @@ class TestErrors:
         assert "X has 5 features, but KMeans is expecting 3 features as input" in line
 
     def test_changed_model(self, store, model, fails):
-        with open("model/model.json") as file:
-            description = json.load(file)
-        with open("model/model.json", "w") as file:
-            json.dump({**description, "format": 9}, file)
-        assert "not of format 1" in fails("predict", model, store, "labels.zarr")
+        with zipfile.ZipFile("model") as file:
+            members = {name: file.read(name) for name in file.namelist()}
+        description = json.loads(members.pop("description.json"))
+        with zipfile.ZipFile("model", "w") as file:
+            for name, content in members.items():
+                file.writestr(name, content)
+            file.writestr("description.json", json.dumps({**description, "format": 9}))
+        assert "of format 9" in fails("predict", model, store, "labels.zarr")
 
     def test_warning_is_one_line(self, in_folder):
         zarr.create_array("rows.zarr", data=np.ones((10, 2)))
         with pytest.MonkeyPatch.context() as patch:
             # The tests make errors of warnings, a terminal does not.
-            patch.setattr(cli.warnings, "catch_warnings", shown_warnings(cli.warnings))
+            patch.setattr(warnings, "catch_warnings", shown_warnings(warnings))
             result = CliRunner().invoke(main, ["fit", "rows.zarr", "-k", "3", "--model", "model"])
         assert result.exit_code == 0
         (line,) = result.stderr.splitlines()

@@ -12,7 +12,7 @@ from PIL import Image
 
 from daskmeans import KMeans
 from daskmeans.datasets import sample_images
-from daskmeans.edges.persistence import load_model
+from daskmeans.estimators.saving import load
 
 FILES = ["labels.zarr", "model", "palette.png", "pixels.zarr"]
 
@@ -33,7 +33,7 @@ def test_demo_leaves_rows_labels_model_and_picture(in_folder, run, fails, pixels
     np.testing.assert_array_equal(stored[:], pixels)
 
     expected = KMeans(64, random_state=0).fit(pixels)
-    model = load_model(folder / "model")
+    model = load(folder / "model")
     np.testing.assert_array_equal(model.cluster_centers_, expected.cluster_centers_)
     labels = np.asarray(zarr.open_array(folder / "labels.zarr", mode="r")[:])
     np.testing.assert_array_equal(labels, expected.labels_)
@@ -60,7 +60,7 @@ def test_demo_leaves_rows_labels_model_and_picture(in_folder, run, fails, pixels
 def test_demo_in_a_folder_of_ones_choice(in_folder, run):
     run("demo", "colors/here", "-k", 5)
     assert sorted(os.listdir("colors/here")) == FILES
-    assert load_model("colors/here/model").n_clusters == 5
+    assert load("colors/here/model").n_clusters == 5
 
 
 def test_demo_touches_nothing_that_is_not_its_own(in_folder, fails):

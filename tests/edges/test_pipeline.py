@@ -19,9 +19,9 @@ from PIL import Image
 
 from daskmeans import KMeans, cluster_rows
 from daskmeans.edges.cli import main
-from daskmeans.edges.persistence import load_model
 from daskmeans.edges.preparation import load_preprocessor
 from daskmeans.errors import MissingExtraError, OutputError, OutputExistsError, RowsError
+from daskmeans.estimators.saving import load
 from daskmeans.preprocessing import Preprocessor, put_back
 from tests.counting import counted_passes
 
@@ -138,14 +138,14 @@ class TestFound:
 
     def test_folder(self, found):
         np.testing.assert_array_equal(labels_in(found.report), found.labels)
-        model = load_model(found.report / "model")
+        model = load(found.report / "model")
         np.testing.assert_array_equal(model.cluster_centers_, found.model.cluster_centers_)
         assert model.feature_names_in_.tolist() == ["width", "height"]
 
     def test_folder_labels_new_rows(self, found, table):
         """Prepared and predicted from what is on disk, as the rows of the fit were."""
         prepare = load_preprocessor(found.report / "preparation.json")
-        labels = load_model(found.report / "model").predict(prepare.transform(table))
+        labels = load(found.report / "model").predict(prepare.transform(table))
         np.testing.assert_array_equal(put_back(labels, prepare.kept(table)), found.labels)
 
     def test_page_holds_all_that_it_shows(self, found):
@@ -303,7 +303,7 @@ class TestRefused:
         def fail(*_, **__):
             raise OSError("no space left on device")
 
-        monkeypatch.setattr("daskmeans.edges.report.save_model", fail)
+        monkeypatch.setattr("daskmeans.KMeans.save", fail)
         with pytest.raises(OSError, match="no space left"):
             cluster_rows(table, 2, report=tmp_path / "out")
         assert list(tmp_path.iterdir()) == []

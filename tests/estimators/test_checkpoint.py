@@ -293,9 +293,9 @@ class TestRefusals:
     def test_foreign_description(self, saved, rows, edit, words):
         with zipfile.ZipFile(saved) as file:
             members = {name: file.read(name) for name in file.namelist()}
-        described = json.loads(members["checkpoint.json"])
+        described = json.loads(members["description.json"])
         edit(described)
-        members["checkpoint.json"] = json.dumps(described).encode()
+        members["description.json"] = json.dumps(described).encode()
         with zipfile.ZipFile(saved, "w") as file:
             for name, content in members.items():
                 file.writestr(name, content)

@@ -6,10 +6,10 @@ import warnings
 
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 
-from daskmeans import KMeans
+from daskmeans import KMeans, MiniBatchKMeans
 
 
-@parametrize_with_checks([KMeans(), KMeans(algorithm="elkan")])
+@parametrize_with_checks([KMeans(), KMeans(algorithm="elkan"), MiniBatchKMeans()])
 def test_scikit_learn_check(estimator, check):
     with warnings.catch_warnings():
         # Checks fit data of fewer distinct points than clusters, and data without names.
