@@ -279,7 +279,7 @@ def _iterations(
         yield limit
 
 
-def _dequantised(surveyed: Surveyed, sums: Array) -> tuple[Array, Array, Array]:
+def dequantised(surveyed: Surveyed, sums: Array) -> tuple[Array, Array, Array]:
     """Return sums of shifted rows (k, d), weights (k,) and sums of squares (k,) in float64."""
     d, scale = surveyed.n_features, surveyed.quantisation.scale
     return (
@@ -295,7 +295,7 @@ def _means(surveyed: Surveyed, sums: Array) -> tuple[Array, float]:
     A cluster without weight, for which no row was left either, joins the heaviest one, as in
     scikit-learn: its center is never the origin.
     """
-    totals, weights, squares = _dequantised(surveyed, sums)
+    totals, weights, squares = dequantised(surveyed, sums)
     full = sums[:, -1] > 0
     means = totals / np.where(full, weights, 1.0)[:, None]
     inertia = float((squares - (means * totals).sum(axis=1)).sum())
@@ -311,7 +311,7 @@ def _beyond(surveyed: Surveyed, sums: Array, means: Array, centers: Array) -> fl
     A cluster's rows are farther from any point than from their mean by the point's distance to the
     mean, all squared.
     """
-    _, weights, _ = _dequantised(surveyed, sums)
+    _, weights, _ = dequantised(surveyed, sums)
     beyond = float(weights @ ((means - centers) ** 2).sum(axis=1))
     return math.ldexp(beyond, int(surveyed.quantisation.weight_exponent))
 
@@ -323,7 +323,7 @@ def _share(gained: float, left: float) -> float:
 
 def _mean_variance(surveyed: Surveyed, sums: Array) -> float:
     """Return the mean over the features of the variance, from unweighted sums of all clusters."""
-    totals, _, squares = _dequantised(surveyed, sums.sum(axis=0, keepdims=True))
+    totals, _, squares = dequantised(surveyed, sums.sum(axis=0, keepdims=True))
     n, d = surveyed.n_rows, surveyed.n_features
     return max(float(squares[0] / n - ((totals[0] / n) ** 2).sum()) / d, 0.0)
 

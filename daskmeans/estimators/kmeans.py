@@ -22,7 +22,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from daskmeans.algorithms.assignment import CenterSet, measure_centers, model_shift
+from daskmeans.algorithms.assignment import Assignment, CenterSet, measure, model_shift
 from daskmeans.algorithms.kmeans import Fitted, Seeding, fit
 from daskmeans.algorithms.restarts import IterationRecord
 from daskmeans.algorithms.rowwise import (
@@ -523,13 +523,13 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         check_is_fitted(self)
         rows = check_rows(self, X, reset=False)
         n_clusters = len(self.cluster_centers_)
-        measure = cosine_distance_rows if self.metric == "cosine" else distance_rows
+        function = cosine_distance_rows if self.metric == "cosine" else distance_rows
         if is_lazy(X):
             array = as_dask_array(X)
             centers, dtype = self._center_set(array.dtype), _distance_dtype(array.dtype)
-            return map_lazily(measure, array, centers, dtype, n_clusters, metric=self.metric)
+            return map_lazily(function, array, centers, dtype, n_clusters, metric=self.metric)
         distances = np.empty((len(rows), n_clusters), _distance_dtype(rows.dtype))
-        fill(measure, rows, self._center_set(rows.dtype), distances, self.metric)
+        fill(function, rows, self._center_set(rows.dtype), distances, self.metric)
         return distances
 
     def score(self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None) -> float:
@@ -542,8 +542,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         """
         check_is_fitted(self)
         run = open_rows(self, X, sample_weight, reset=False)
-        centers = self.cluster_centers_
-        costs = measure_centers(run, model_shift(centers), centers, keep_labels=False)
+        centers = self._center_set(run.source.dtype)
+        costs = measure(run, [Assignment(centers)], keep_labels=False)
         return -inertia_by(self.metric, costs.inertias()[0])
 
     def plot(self, X: ArrayLike | None = None, *, ax: Axes | None = None) -> Axes:

@@ -6,10 +6,12 @@ import warnings
 
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 
-from daskmeans import KMeans, MiniBatchKMeans
+from daskmeans import BisectingKMeans, KMeans, MiniBatchKMeans
 
 
-@parametrize_with_checks([KMeans(), KMeans(algorithm="elkan"), MiniBatchKMeans()])
+@parametrize_with_checks(
+    [KMeans(), KMeans(algorithm="elkan"), MiniBatchKMeans(), BisectingKMeans()]
+)
 def test_scikit_learn_check(estimator, check):
     with warnings.catch_warnings():
         # Checks fit data of fewer distinct points than clusters, and data without names.
