@@ -316,15 +316,16 @@ class MiniBatchKMeans(KMeans):
                 weighted=sample_weight is not None,
                 feature_names=self._names(),
             )
+            self._publish(state)
+            self.history_ = [*getattr(self, "history_", [])[1 - _MOST_RECORDS :], record]
+            if self.compute_labels:
+                self._label(run, X)
         except BaseException:
+            # Labels are another walk over the batch, which may fail as well.
             for name in set(vars(self)) - set(before):
                 delattr(self, name)
             self.__dict__.update(before)
             raise
-        self._publish(state)
-        self.history_ = [*getattr(self, "history_", [])[1 - _MOST_RECORDS :], record]
-        if self.compute_labels:
-            self._label(run, X)
         return self
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -199,6 +200,40 @@ def test_first_batches_are_collected(batches):
     steps.clear()
     stream(larger, batches, callback=steps.append)
     assert steps[0].record.n_rows == 100
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (([[0.0, 1.0]], [-1.0]), "Negative"),
+        (([[0.0, 1.0]], [1.0, 1.0]), "sample_weight.shape"),
+        (([[0.0, 1.0]], [0.0]), "sample_weight are zero"),
+        (([[0.0, 1.0, 2.0]], None), "3 features, those before have 2"),
+        (([["a", "b"]], None), "dtype|string"),
+        (pd.DataFrame([[0.0, 1.0]], columns=["z", "y"]), "columns.*'z', 'y'"),
+    ],
+)
+def test_a_bad_batch_takes_none_along_that_wait_with_it(bad, message):
+    """It would be found out once there are rows enough, and those beside it be lost."""
+    rows = np.random.default_rng(0).normal(size=(20, 2))
+    good = [pd.DataFrame(rows[i : i + 2], columns=["x", "y"]) for i in range(0, 20, 2)]
+    model, by_hand = new_model(), new_model()
+    summary = stream(model, [good[0], bad, *good[1:]], on_bad="skip")
+    assert (summary.n_batches, summary.n_rows, summary.n_skipped) == (10, 20, 1)
+    (told,) = summary.errors
+    assert re.search(rf"batch 2: .*({message})", told)
+    stream(by_hand, good)
+    same(model, by_hand)
+    assert list(model.feature_names_in_) == ["x", "y"]
+
+
+def test_weights_of_batches_that_wait():
+    rows = np.random.default_rng(0).normal(size=(9, 2))
+    model = new_model()
+    stream(model, [(rows[:3], [0.5, 1, 2]), (rows[3:5], None), (rows[5:], 3)])
+    by_hand = new_model().partial_fit(rows[:5], sample_weight=[0.5, 1, 2, 1, 1])
+    by_hand.partial_fit(rows[5:], sample_weight=[3, 3, 3, 3])
+    same(model, by_hand)
 
 
 def test_too_few_rows_in_all():

@@ -293,6 +293,24 @@ def test_a_bad_batch_leaves_the_model_as_it_was(batch, weights, message, started
         np.testing.assert_array_equal(value, np.copy(after[name]))
 
 
+@pytest.mark.parametrize("started", [False, True])
+@pytest.mark.parametrize("error", [OSError("gone"), KeyboardInterrupt()])
+def test_labels_that_cannot_be_made_leave_the_model_as_it_was(error, started, rows, monkeypatch):
+    """The centers have moved by then: labels are a second walk over the batch."""
+    model = MiniBatchKMeans(3, random_state=0)
+    if started:
+        model.partial_fit(rows[:100])
+    before = dict(vars(model))
+
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("daskmeans.estimators.minibatch.measure", fail)
+    with pytest.raises(type(error)):
+        model.partial_fit(rows[100:200])
+    assert vars(model) == before
+
+
 def test_first_batch_needs_as_many_rows_as_clusters():
     model = MiniBatchKMeans(5)
     with pytest.raises(RowsError, match="n_samples=3 should be >= n_clusters=5"):
