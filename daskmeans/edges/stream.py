@@ -448,7 +448,7 @@ def _checked_first(batch: Batch, waiting: list[Batch]) -> Batch:
     ------
     RowsError, ValueError
     """
-    rows = batch.rows if is_frame(batch.rows) else np.asarray(batch.rows)
+    rows: Any = batch.rows if is_frame(batch.rows) else np.asarray(batch.rows)
     values = np.asarray(rows)
     if values.ndim != 2:
         raise RowsError(f"Expected 2D array, got {values.ndim}D array instead: a batch has rows.")
