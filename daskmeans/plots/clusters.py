@@ -115,7 +115,7 @@ def clusters(
     ax.set_ylabel(labels[1])
     title = f"{surveyed.n_rows:,} rows and {len(centers)} centers"
     if found.n_outside:
-        title += f" ({found.n_outside:,} rows outside)"
+        title += f" ({found.n_outside:,} row{'s' if found.n_outside > 1 else ''} outside)"
     ax.set_title(title)
     return ax
 
