@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import queue
@@ -27,6 +28,8 @@ from daskmeans.estimators.minibatch import MiniBatchKMeans
 from daskmeans.estimators.rows import stays_in_place
 from daskmeans.preprocessing.selection import is_frame
 from daskmeans.typing import Array
+
+_log = logging.getLogger("daskmeans")
 
 # Steps before an alarm: the smoothed inertia needs a few batches.
 _QUIET_STEPS = 10
@@ -195,6 +198,7 @@ def stream(
     ):
         reason = loop.run(coming, stop, n_batches, ends, bar)
     loop.summary.reason = reason
+    _log.info("Stream ended after %d batches: %s.", loop.summary.n_batches, reason)
     return loop.summary
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -40,6 +41,8 @@ from daskmeans.estimators.saving import checked_centers, saved_by_name
 from daskmeans.passes.runner import Runner, run_here
 from daskmeans.passes.schedulers import local_scheduler, thread_count
 from daskmeans.typing import Array, Rows
+
+_log = logging.getLogger("daskmeans")
 
 # A smaller batch in memory is worked on in the calling thread.
 _SMALL_BYTES = 1 << 22
@@ -261,6 +264,7 @@ class MiniBatchKMeans(KMeans):
             random_state=random_state,
             see=self._print_step,
         )
+        _log.info("Fit ended after %d batches: %s.", fitted.state.n_steps, fitted.reason)
         if self.verbose:
             print(f"Ended after {fitted.state.n_steps} steps: {fitted.reason}.")
         self._publish(fitted.state)

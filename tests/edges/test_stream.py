@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import re
 import signal
@@ -453,3 +454,15 @@ def test_a_store_that_shrank_is_not_taken_for_the_same(batches, tmp_path):
     store.resize((100, 3))
     with pytest.raises(RowsError, match="has used 1500 rows of the store, which has 100"):
         stream(new_model(), store, follow=False, checkpoint=tmp_path / "checkpoint")
+
+
+def test_log_tells_checkpoints_and_the_end(batches, tmp_path, caplog):
+    path = tmp_path / "checkpoint"
+    with caplog.at_level(logging.INFO, "daskmeans"):
+        stream(new_model(), batches[:2], checkpoint=path, checkpoint_every=0)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"Checkpoint {path} is written, after 1 batches.",
+        f"Checkpoint {path} is written, after 2 batches.",
+        f"Checkpoint {path} is written, after 2 batches.",
+        "Stream ended after 2 batches: end of source.",
+    ]
