@@ -148,6 +148,15 @@ def test_folder_that_is_being_filled(batches, expected, tmp_path):
     same(model, expected)
 
 
+def test_file_that_is_being_written_is_waited_for(batches, tmp_path):
+    """Whoever copies a file into the folder has not given it its name last."""
+    np.save(tmp_path / "0.npy", batches[0])
+    summary = stream(new_model(), tmp_path, poll_seconds=600, max_seconds=0.3)
+    assert (summary.n_batches, summary.reason) == (0, "max_seconds")
+    os.utime(tmp_path / "0.npy", (time.time() - 601,) * 2)
+    assert stream(new_model(), tmp_path, poll_seconds=600, n_batches=1).n_batches == 1
+
+
 def test_store_that_grows(batches, expected, tmp_path):
     store = zarr.create_array(tmp_path / "rows.zarr", shape=(0, 3), chunks=(50, 3), dtype="f8")
 
