@@ -137,8 +137,9 @@ def stream(
     read_ahead : int, default=2
         Batches that may wait, at least 1, beside the one that is being read.
     replays : bool, default=True
-        An iterable begins with its first batch after a restart, and those that the checkpoint knows
-        are skipped. False for a source that goes on by itself.
+        An iterable begins with its first batch after a restart, and as many as the checkpoint knows
+        of are skipped. False for a source that goes on by itself, and for one in another order each
+        time, such as `as_completed`: it has to leave out itself what was used.
     on_bad : {"raise", "skip"}, default="raise"
         What happens for a batch that cannot be read or that `partial_fit` refuses. The model stays
         as it was in either case.
