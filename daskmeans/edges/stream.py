@@ -25,7 +25,7 @@ from daskmeans.edges.batch_sources import Batch, BatchSource, batch_source
 from daskmeans.edges.stream_checkpoint import StreamPosition, read_position, write_position
 from daskmeans.errors import RowsError
 from daskmeans.estimators.minibatch import MiniBatchKMeans
-from daskmeans.estimators.rows import stays_in_place
+from daskmeans.estimators.rows import metric_of, stays_in_place
 from daskmeans.preprocessing.selection import is_frame
 from daskmeans.typing import Array
 
@@ -315,7 +315,7 @@ class _Loop:
         saved = None if self._checkpoint is None else read_position(self._checkpoint)
         if saved is None:
             return None
-        self._model._restore(saved.state, saved.feature_names)
+        self._model._restore(saved.state, saved.feature_names, saved.metric)
         self.summary.n_batches = saved.n_batches
         self.summary.n_skipped = saved.n_skipped
         self.summary.n_rows = saved.state.n_rows
@@ -382,7 +382,7 @@ class _Loop:
         assert batch.rows is not None
         if stays_in_place(batch.rows):
             return self._fed([batch], batch.rows, batch.weights)
-        self._waiting.append(_checked_first(batch, self._waiting))
+        self._waiting.append(_checked_first(batch, self._waiting, self._model))
         return self._use_waiting()
 
     def _use_waiting(self, *, force: bool = False) -> StreamStep | None:
@@ -436,12 +436,13 @@ class _Loop:
                 self._position,
                 self.summary.n_batches,
                 self.summary.n_skipped,
+                self._model.metric,
             ),
         )
         self._written = time.monotonic()
 
 
-def _checked_first(batch: Batch, waiting: list[Batch]) -> Batch:
+def _checked_first(batch: Batch, waiting: list[Batch], model: MiniBatchKMeans) -> Batch:
     """Check a batch that is to wait with others for which it could be to blame later.
 
     Returns
@@ -472,7 +473,8 @@ def _checked_first(batch: Batch, waiting: list[Batch]) -> Batch:
                 f"{list(before.columns)}."
             )
     weights = None if batch.weights is None else weights_in_memory(batch.weights, len(rows))
-    make_block(0, 0, [values], weights, values.shape[1])  # refuses other dtypes and bad weights
+    # Refuses other dtypes, bad weights, and rows without a direction where that counts.
+    make_block(0, 0, [values], weights, values.shape[1], divide=metric_of(model) == "cosine")
     if weights is not None and len(weights) and not weights.any():
         raise RowsError("All values of sample_weight are zero: at least one must be positive.")
     return replace(batch, rows=rows, weights=weights)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from daskmeans.algorithms.minibatch import StepRecord
-from daskmeans.plots.axes import BLUE, ORANGE, FittedModel, axes_or_new
+from daskmeans.estimators.rows import metric_of
+from daskmeans.plots.axes import BLUE, ORANGE, FittedModel, axes_or_new, inertia_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,18 +42,18 @@ def convergence(model: FittedModel, *, ax: Axes | None = None) -> Axes:
     >>> plots.convergence(model).get_ylabel()
     'inertia (squared units of the features)'
     """
-    history: Sequence[Any] = model.history_
     ax = axes_or_new(ax)
-    if isinstance(history[0], StepRecord):
-        _draw_batches(history, ax)
+    if isinstance(model.history_[0], StepRecord):
+        _draw_batches(model, ax)
     else:
-        _draw_iterations(history, ax)
+        _draw_iterations(model, ax)
     # A power of ten above the axis would cover the passes.
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:,.9g}")
     return ax
 
 
-def _draw_iterations(history: Sequence[Any], ax: Axes) -> None:
+def _draw_iterations(model: FittedModel, ax: Axes) -> None:
+    history = model.history_
     iterations = np.arange(1, len(history) + 1)
     lines = ax.plot(
         iterations,
@@ -63,7 +64,7 @@ def _draw_iterations(history: Sequence[Any], ax: Axes) -> None:
         label="inertia",
     )
     ax.set_xlabel("iteration")
-    ax.set_ylabel("inertia (squared units of the features)", color=BLUE)
+    ax.set_ylabel(inertia_label(model), color=BLUE)
     _draw_shifts(iterations, history, ax, lines)
 
     # The first pass surveyed the rows.
@@ -77,7 +78,8 @@ def _draw_iterations(history: Sequence[Any], ax: Axes) -> None:
     ax.set_title(f"Convergence in {len(history)} iteration{'s' if len(history) > 1 else ''}")
 
 
-def _draw_batches(history: Sequence[StepRecord], ax: Axes) -> None:
+def _draw_batches(model: FittedModel, ax: Axes) -> None:
+    history: Sequence[Any] = model.history_
     batches = np.array([record.step for record in history])
     dots = ax.plot(
         batches,
@@ -92,7 +94,8 @@ def _draw_batches(history: Sequence[StepRecord], ax: Axes) -> None:
         batches, [record.smoothed_inertia for record in history], color=BLUE, label="smoothed"
     )
     ax.set_xlabel("batch")
-    ax.set_ylabel("inertia a row (squared units of the features)", color=BLUE)
+    unit = "cosine distance" if metric_of(model) == "cosine" else "squared units of the features"
+    ax.set_ylabel(f"inertia a row ({unit})", color=BLUE)
     _draw_shifts(batches, history, ax, dots + line)
     ax.set_title(f"Convergence in {history[-1].step:,} batch{'es' if len(history) > 1 else ''}")
 

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from daskmeans.metrics.registry import METRICS, spelled
-from daskmeans.plots.axes import BLUE, OKABE_ITO, ORANGE, Swept, axes_or_new, short
+from daskmeans.plots.axes import (
+    BLUE,
+    OKABE_ITO,
+    ORANGE,
+    Swept,
+    axes_or_new,
+    inertia_label,
+    short,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,7 +65,7 @@ def elbow(result: Swept, *, ax: Axes | None = None) -> Axes:
         ax.legend(frameon=False)
         title += f": elbow at {chosen}"
     ax.set_title(title)
-    ax.set_ylabel("inertia (squared units of the features)")
+    ax.set_ylabel(inertia_label(next(iter(result.models.values()))))
     _count_clusters(ax)
     return ax
 

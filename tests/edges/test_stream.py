@@ -237,6 +237,14 @@ def test_a_bad_batch_takes_none_along_that_wait_with_it(bad, message):
     assert list(model.feature_names_in_) == ["x", "y"]
 
 
+def test_a_row_without_direction_takes_no_batch_along():
+    rows = np.random.default_rng(0).normal(size=(20, 2))
+    batches = [rows[:2], np.zeros((2, 2)), rows[2:]]
+    summary = stream(new_model(metric="cosine"), batches, on_bad="skip")
+    assert (summary.n_rows, summary.n_skipped) == (20, 1)
+    assert "batch 2: All values of row 0" in summary.errors[0]
+
+
 def test_weights_of_batches_that_wait():
     rows = np.random.default_rng(0).normal(size=(9, 2))
     model = new_model()
