@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Callable, Mapping
@@ -53,6 +54,8 @@ from daskmeans.typing import Array, Metric
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+_log = logging.getLogger("daskmeans")
 
 _SAVED = ("inertia_", "n_iter_", "stop_reason_", "n_passes_", "bytes_read_")
 _CONVERGED = ("center shift zero", "tolerance", "relative tolerance")
@@ -323,6 +326,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         *,
         callback: Callback | None = None,
         checkpoint_every: float = 30.0,
+        max_seconds: float | None = None,
     ) -> KMeans:
         """Go on with a fit from its checkpoint, and end with the bits of one that never stopped.
 
@@ -339,7 +343,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             What `fit` was given. Of the parameters it keeps those that are not objects: of the
             model that is returned `init` and `random_state` are the defaults where they were.
         X, sample_weight, callback, checkpoint_every
-            As in `fit`. `max_seconds` counts anew.
+            As in `fit`.
+        max_seconds : float, default=None
+            Instead of what the fit began with. Counts anew in any case.
 
         Returns
         -------
@@ -372,6 +378,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         saved = read_checkpoint(checkpoint)
         try:
             model = cls(**saved.parameters)
+            if max_seconds is not None:
+                model.max_seconds = max_seconds
             model._validate_params()
         except (TypeError, ValueError) as error:
             raise ModelFormatError(
@@ -408,6 +416,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                 save=None if checkpoint is None else checkpoint_writer(self, checkpoint),
                 resumed=None if resumed is None else resumed.state,
             )
+        _log.info("Fit ended after %d iterations: %s.", fitted.n_iter, fitted.reason)
         if self.verbose:
             ended = "Converged" if fitted.reason in _CONVERGED else "Stopped"
             print(f"{ended} after {fitted.n_iter} iterations: {fitted.reason}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -42,6 +43,8 @@ from daskmeans.estimators.saving import checked_centers, saved_by_name
 from daskmeans.passes.runner import Runner, run_here
 from daskmeans.passes.schedulers import local_scheduler, thread_count
 from daskmeans.typing import Array, Metric, Rows
+
+_log = logging.getLogger("daskmeans")
 
 # A smaller batch in memory is worked on in the calling thread.
 _SMALL_BYTES = 1 << 22
@@ -269,6 +272,7 @@ class MiniBatchKMeans(KMeans):
             random_state=random_state,
             see=self._print_step,
         )
+        _log.info("Fit ended after %d batches: %s.", fitted.state.n_steps, fitted.reason)
         if self.verbose:
             print(f"Ended after {fitted.state.n_steps} steps: {fitted.reason}.")
         self._publish(fitted.state)
@@ -325,15 +329,16 @@ class MiniBatchKMeans(KMeans):
                 weighted=sample_weight is not None,
                 feature_names=self._names(),
             )
+            self._publish(state)
+            self.history_ = [*getattr(self, "history_", [])[1 - _MOST_RECORDS :], record]
+            if self.compute_labels:
+                self._label(run, X)
         except BaseException:
+            # Labels are another walk over the batch, which may fail as well.
             for name in set(vars(self)) - set(before):
                 delattr(self, name)
             self.__dict__.update(before)
             raise
-        self._publish(state)
-        self.history_ = [*getattr(self, "history_", [])[1 - _MOST_RECORDS :], record]
-        if self.compute_labels:
-            self._label(run, X)
         return self
 
     @property
