@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import dask.array as da
 import numpy as np
+from sklearn import cluster
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -34,6 +35,12 @@ from daskmeans.estimators.checkpoint import (
     check_replaceable,
     checkpoint_writer,
     read_checkpoint,
+)
+from daskmeans.estimators.exchange import (
+    ExportedDtype,
+    centers_of,
+    take_from_sklearn,
+    to_sklearn,
 )
 from daskmeans.estimators.rows import (
     check_initial_centers,
@@ -570,6 +577,77 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         NotFittedError
         """
         save(self, path, overwrite=overwrite)
+
+    def to_sklearn(self, dtype: ExportedDtype = "float64") -> cluster.KMeans:
+        """Return a fitted `sklearn.cluster.KMeans` with these centers.
+
+        Its labels are those of this model, but for rows about as near to two centers: scikit-learn
+        decides between them by distances that it rounds, |x|^2 - 2 x c + |c|^2 in the dtype of the
+        rows. That is a share of 1e-15 or so of |x|^2 in float64. In float32 it is 1e-6 and the
+        centers are rounded too, so rows far from the origin should be exported for "float64".
+
+        Parameters
+        ----------
+        dtype : {"float64", "float32"}, default="float64"
+            Dtype of the centers. scikit-learn takes floating rows of this dtype alone; integers
+            need "float64".
+
+        Returns
+        -------
+        sklearn.cluster.KMeans
+            `labels_` is there if it is a NumPy array here. Parameters that scikit-learn does not
+            know are left out; seeding that it does not know is "k-means++".
+
+        Raises
+        ------
+        NotFittedError
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from daskmeans import KMeans
+        >>> X = np.array([[1.0], [2.0], [9.0]])
+        >>> model = KMeans(2, random_state=0).fit(X)
+        >>> bool((model.to_sklearn().predict(X) == model.labels_).all())
+        True
+        """
+        return to_sklearn(self, dtype)
+
+    @classmethod
+    def from_sklearn(cls, model: cluster.KMeans) -> KMeans:
+        """Return a model with the centers of a fitted `sklearn.cluster.KMeans`.
+
+        Parameters
+        ----------
+        model : sklearn.cluster.KMeans
+
+        Returns
+        -------
+        KMeans
+            With an empty `history_`. `stop_reason_` is "max_iter" if so many iterations were made,
+            else "tolerance".
+
+        Raises
+        ------
+        TypeError
+            If it is of another class.
+        NotFittedError
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn import cluster
+        >>> from daskmeans import KMeans
+        >>> theirs = cluster.KMeans(2, random_state=0).fit(np.array([[1.0], [2.0], [9.0]]))
+        >>> KMeans.from_sklearn(theirs).cluster_centers_.tolist()
+        [[1.5], [9.0]]
+        """
+        made = cls()
+        take_from_sklearn(made, model, cluster.KMeans)
+        made.cluster_centers_ = centers_of(model)
+        made.history_, made.n_passes_, made.bytes_read_ = [], 0, 0
+        made.stop_reason_ = "max_iter" if model.n_iter_ == model.max_iter else "tolerance"
+        return made
 
     def _what_to_save(self) -> tuple[dict[str, Any], dict[str, Array]]:
         fitted: dict[str, Any] = {name: getattr(self, name) for name in _SAVED}
