@@ -11,6 +11,7 @@ from daskmeans.estimators.saving import load
 from daskmeans.version import __version__
 
 if TYPE_CHECKING:
+    from daskmeans.edges.onnx_graph import to_onnx
     from daskmeans.edges.pipeline import cluster_rows
     from daskmeans.edges.progress import progress_bar
     from daskmeans.edges.sources import open_rows
@@ -33,6 +34,7 @@ __all__ = [
     "progress_bar",
     "stream",
     "sweep",
+    "to_onnx",
     "upload_to",
     "write_zarr",
 ]
@@ -43,6 +45,7 @@ _LAZY = {
     "open_rows": "daskmeans.edges.sources",
     "stream": "daskmeans.edges.stream",
     "sweep": "daskmeans.estimators.sweep",
+    "to_onnx": "daskmeans.edges.onnx_graph",
     "upload_to": "daskmeans.edges.upload",
     "progress_bar": "daskmeans.edges.progress",
     "write_zarr": "daskmeans.edges.zarr_output",
