@@ -78,7 +78,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         - "refined": restarts of greedy k-means++ race on a random sample of the rows in memory, and
           the best converges there. Full passes start from close to where they would end.
         - "k-means++": scikit-learn's greedy k-means++, on all rows if they are few (at most 10,000,
-          or 1,000 a cluster, within 256 MB), else on a random sample of so many.
+          or 1,000 a cluster, within 256 MB), else on a random sample of so many. For more than
+          1,000 clusters plain k-means++ of twice as many rows, of which those are given up that
+          cost least: the work of a few passes over these rows.
         - "k-means||": candidates drawn in `init_rounds` passes over all rows, reduced to centers by
           weighted k-means. Finds small clusters that a sample may miss.
         - "random": rows drawn at random.
@@ -87,8 +89,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     n_init : "auto" or int, default="auto"
         Number of restarts with different seeds; the one with the lowest inertia is kept. All
         restarts share each pass over the rows. "auto" is 10 for "random" and functions, else 1.
-        For "refined" it is the number of restarts that race on the sample, by "auto" 16, and
-        less for more than 100 clusters. One of them makes full passes.
+        For "refined" it is the number of restarts that race on the sample, by "auto" 16, less
+        for more than 100 clusters, and 1 for more than 1,000. One of them makes full passes.
     max_iter : int, default=300
         Largest number of iterations.
     tol : float, default=1e-4
