@@ -11,6 +11,7 @@ from daskmeans.estimators.saving import load
 from daskmeans.version import __version__
 
 if TYPE_CHECKING:
+    from daskmeans.edges.fields import xarray_rows
     from daskmeans.edges.onnx_graph import to_onnx
     from daskmeans.edges.pipeline import cluster_rows
     from daskmeans.edges.progress import progress_bar
@@ -37,6 +38,7 @@ __all__ = [
     "to_onnx",
     "upload_to",
     "write_zarr",
+    "xarray_rows",
 ]
 
 # Not before they are asked for: zarr is a tenth of a second that a fit of an array does without.
@@ -49,6 +51,7 @@ _LAZY = {
     "upload_to": "daskmeans.edges.upload",
     "progress_bar": "daskmeans.edges.progress",
     "write_zarr": "daskmeans.edges.zarr_output",
+    "xarray_rows": "daskmeans.edges.fields",
 }
 
 
