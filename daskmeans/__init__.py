@@ -12,6 +12,8 @@ from daskmeans.estimators.saving import load
 from daskmeans.version import __version__
 
 if TYPE_CHECKING:
+    from daskmeans.edges.fields import xarray_rows
+    from daskmeans.edges.onnx_graph import to_onnx
     from daskmeans.edges.pipeline import cluster_rows
     from daskmeans.edges.progress import progress_bar
     from daskmeans.edges.sources import open_rows
@@ -35,8 +37,10 @@ __all__ = [
     "progress_bar",
     "stream",
     "sweep",
+    "to_onnx",
     "upload_to",
     "write_zarr",
+    "xarray_rows",
 ]
 
 # Not before they are asked for: zarr is a tenth of a second that a fit of an array does without.
@@ -45,9 +49,11 @@ _LAZY = {
     "open_rows": "daskmeans.edges.sources",
     "stream": "daskmeans.edges.stream",
     "sweep": "daskmeans.estimators.sweep",
+    "to_onnx": "daskmeans.edges.onnx_graph",
     "upload_to": "daskmeans.edges.upload",
     "progress_bar": "daskmeans.edges.progress",
     "write_zarr": "daskmeans.edges.zarr_output",
+    "xarray_rows": "daskmeans.edges.fields",
 }
 
 

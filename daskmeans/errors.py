@@ -10,6 +10,7 @@ __all__ = [
     "OutputError",
     "OutputExistsError",
     "RowsError",
+    "TooLargeError",
     "missing_extra",
 ]
 
@@ -24,6 +25,10 @@ class RowsError(DaskMeansError, ValueError):
 
 class ClusterError(DaskMeansError, RuntimeError):
     """A cluster that cannot do the work: too small, without this package, or dying of it."""
+
+
+class TooLargeError(DaskMeansError, MemoryError):
+    """Work that the memory at hand cannot hold. The text says how many bytes it takes."""
 
 
 class OutputExistsError(DaskMeansError, FileExistsError):

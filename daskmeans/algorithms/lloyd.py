@@ -31,7 +31,7 @@ from daskmeans.algorithms.spherical import directions_of_means, inertia_by, unit
 from daskmeans.algorithms.survey import Quantisation, Run, Surveyed
 from daskmeans.algorithms.watch import Watch
 from daskmeans.blocks.block import Block
-from daskmeans.kernels.lloyd import CLEAN, sum_block
+from daskmeans.kernels.lloyd import CLEAN, sum_block, sums_bytes
 from daskmeans.partials import ClusterSums, KeyedRows
 from daskmeans.passes.events import IterationEnded, tell
 from daskmeans.passes.plan import Pass
@@ -232,6 +232,10 @@ def _iterations(
                 lloyd_chunk,
                 LloydParameters(assignments, quantisation, unweighted_sums),
                 by_row_number=False,
+                partial_bytes=sum(
+                    sums_bytes(len(each.centers.centers), surveyed.n_features)
+                    for each in assignments
+                ),
             )
         )
         if limit is None:

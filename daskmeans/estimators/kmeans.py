@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import dask.array as da
 import numpy as np
+from sklearn import cluster
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -42,6 +43,12 @@ from daskmeans.estimators.checkpoint import (
     check_replaceable,
     checkpoint_writer,
     read_checkpoint,
+)
+from daskmeans.estimators.exchange import (
+    ExportedDtype,
+    centers_of,
+    take_from_sklearn,
+    to_sklearn,
 )
 from daskmeans.estimators.rows import (
     check_initial_centers,
@@ -81,7 +88,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         - "refined": restarts of greedy k-means++ race on a random sample of the rows in memory, and
           the best converges there. Full passes start from close to where they would end.
         - "k-means++": scikit-learn's greedy k-means++, on all rows if they are few (at most 10,000,
-          or 1,000 a cluster, within 256 MB), else on a random sample of so many.
+          or 1,000 a cluster, within 256 MB), else on a random sample of so many. For more than
+          1,000 clusters plain k-means++ of twice as many rows, of which those are given up that
+          cost least: the work of a few passes over these rows.
         - "k-means||": candidates drawn in `init_rounds` passes over all rows, reduced to centers by
           weighted k-means. Finds small clusters that a sample may miss.
         - "random": rows drawn at random.
@@ -90,8 +99,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     n_init : "auto" or int, default="auto"
         Number of restarts with different seeds; the one with the lowest inertia is kept. All
         restarts share each pass over the rows. "auto" is 10 for "random" and functions, else 1.
-        For "refined" it is the number of restarts that race on the sample, by "auto" 16, and
-        less for more than 100 clusters. One of them makes full passes.
+        For "refined" it is the number of restarts that race on the sample, by "auto" 16, less
+        for more than 100 clusters, and 1 for more than 1,000. One of them makes full passes.
     max_iter : int, default=300
         Largest number of iterations.
     tol : float, default=1e-4
@@ -603,6 +612,77 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         NotFittedError
         """
         save(self, path, overwrite=overwrite)
+
+    def to_sklearn(self, dtype: ExportedDtype = "float64") -> cluster.KMeans:
+        """Return a fitted `sklearn.cluster.KMeans` with these centers.
+
+        Its labels are those of this model, but for rows about as near to two centers: scikit-learn
+        decides between them by distances that it rounds, |x|^2 - 2 x c + |c|^2 in the dtype of the
+        rows. That is a share of 1e-15 or so of |x|^2 in float64. In float32 it is 1e-6 and the
+        centers are rounded too, so rows far from the origin should be exported for "float64".
+
+        Parameters
+        ----------
+        dtype : {"float64", "float32"}, default="float64"
+            Dtype of the centers. scikit-learn takes floating rows of this dtype alone; integers
+            need "float64".
+
+        Returns
+        -------
+        sklearn.cluster.KMeans
+            `labels_` is there if it is a NumPy array here. Parameters that scikit-learn does not
+            know are left out; seeding that it does not know is "k-means++".
+
+        Raises
+        ------
+        NotFittedError
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from daskmeans import KMeans
+        >>> X = np.array([[1.0], [2.0], [9.0]])
+        >>> model = KMeans(2, random_state=0).fit(X)
+        >>> bool((model.to_sklearn().predict(X) == model.labels_).all())
+        True
+        """
+        return to_sklearn(self, dtype)
+
+    @classmethod
+    def from_sklearn(cls, model: cluster.KMeans) -> KMeans:
+        """Return a model with the centers of a fitted `sklearn.cluster.KMeans`.
+
+        Parameters
+        ----------
+        model : sklearn.cluster.KMeans
+
+        Returns
+        -------
+        KMeans
+            With an empty `history_`. `stop_reason_` is "max_iter" if so many iterations were made,
+            else "tolerance".
+
+        Raises
+        ------
+        TypeError
+            If it is of another class.
+        NotFittedError
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn import cluster
+        >>> from daskmeans import KMeans
+        >>> theirs = cluster.KMeans(2, random_state=0).fit(np.array([[1.0], [2.0], [9.0]]))
+        >>> KMeans.from_sklearn(theirs).cluster_centers_.tolist()
+        [[1.5], [9.0]]
+        """
+        made = cls()
+        take_from_sklearn(made, model, cluster.KMeans)
+        made.cluster_centers_ = centers_of(model)
+        made.history_, made.n_passes_, made.bytes_read_ = [], 0, 0
+        made.stop_reason_ = "max_iter" if model.n_iter_ == model.max_iter else "tolerance"
+        return made
 
     def _what_to_save(self) -> tuple[dict[str, Any], dict[str, Array]]:
         fitted: dict[str, Any] = {name: getattr(self, name) for name in _SAVED}
