@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import dask.array as da
 import numpy as np
+from dask.utils import format_bytes
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -35,24 +36,33 @@ from daskmeans.estimators.checkpoint import (
     checkpoint_writer,
     read_checkpoint,
 )
+from daskmeans.estimators.notebook import ShownInNotebooks
 from daskmeans.estimators.rows import (
     check_initial_centers,
     check_rows,
     open_rows,
 )
-from daskmeans.estimators.saving import checked_centers, save, saved_by_name
+from daskmeans.estimators.saving import checked_centers, checked_sizes, save, saved_by_name
 from daskmeans.passes.events import Event, IterationEnded, observing
 from daskmeans.typing import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from daskmeans.plots.html import Summary
+
 _SAVED = ("inertia_", "n_iter_", "stop_reason_", "n_passes_", "bytes_read_")
 _CONVERGED = ("center shift zero", "tolerance", "relative tolerance")
 
 
 @saved_by_name
-class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
+class KMeans(
+    ShownInNotebooks,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    ClusterMixin,
+    BaseEstimator,
+):
     """K-means clustering of rows in memory, in a store, or in a dask collection.
 
     Exact Lloyd iterations with scikit-learn's semantics. Rows are read block by block and are never
@@ -126,6 +136,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Label of each row: NumPy for rows in memory and memory maps, else a lazy dask array with the
         rows' chunks, which is computed when it is used. Lazy labels are left out of a pickle.
         After Ctrl-C they are lazy for any rows.
+    cluster_sizes_ : ndarray of shape (n_clusters,), int64
+        Rows of each cluster: how often its number is in `labels_`, whatever the weights. None after
+        Ctrl-C, which ends a fit before its last pass.
     inertia_ : float
         Weighted sum of the squared distances of rows to their centers; the sum is rounded once.
         After Ctrl-C that of the last iteration, NaN if there was none.
@@ -199,6 +212,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
     cluster_centers_: Array
     labels_: Any
+    cluster_sizes_: Array | None
     inertia_: float
     n_iter_: int
     history_: list[IterationRecord]
@@ -400,6 +414,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         self.stop_reason_ = fitted.reason
         self.n_passes_ = fitted.n_passes
         self.bytes_read_ = fitted.bytes_read
+        self.cluster_sizes_ = fitted.sizes
         self.labels_ = fitted.labels
         if self.labels_ is None:
             self.labels_ = self._lazy_labels(X, sizes)
@@ -571,15 +586,48 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         """
         save(self, path, overwrite=overwrite)
 
+    def _summary(self) -> Summary:
+        from daskmeans.plots.axes import names_of_features
+        from daskmeans.plots.html import Summary
+
+        sizes = self.cluster_sizes_
+        read = f"{format_bytes(self.bytes_read_)} read" if self.bytes_read_ else "rows in memory"
+        facts: dict[str, Any] = {} if sizes is None else {"rows": int(sizes.sum())}
+        facts |= {
+            "features": self.n_features_in_,
+            "inertia": self.inertia_,
+            "iterations": self.n_iter_,
+            "converged" if self.converged_ else "not converged": self.stop_reason_,
+            "passes": f"{self.n_passes_:,} ({read})",
+        }
+        inertias = [record.inertia for record in self.history_]
+        if sizes is not None:
+            # The last pass found that of the centers which the last iteration left.
+            inertias.append(self.inertia_)
+        return Summary(
+            facts,
+            "inertia by iteration",
+            inertias,
+            self.cluster_centers_,
+            names_of_features(self),
+            {} if sizes is None else {"rows": sizes},
+        )
+
     def _what_to_save(self) -> tuple[dict[str, Any], dict[str, Array]]:
         fitted: dict[str, Any] = {name: getattr(self, name) for name in _SAVED}
         fitted["history_"] = [asdict(record) for record in self.history_]
-        return fitted, {"cluster_centers_": self.cluster_centers_}
+        arrays = {"cluster_centers_": self.cluster_centers_}
+        if self.cluster_sizes_ is not None:
+            arrays["cluster_sizes_"] = self.cluster_sizes_
+        return fitted, arrays
 
     def _take_saved(self, fitted: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
         self.cluster_centers_ = checked_centers(
             arrays["cluster_centers_"], self.n_clusters, self.n_features_in_
         )
+        self.cluster_sizes_ = None
+        if "cluster_sizes_" in arrays:
+            self.cluster_sizes_ = checked_sizes(arrays["cluster_sizes_"], self.n_clusters)
         self.inertia_ = float(fitted["inertia_"])
         self.n_iter_ = int(fitted["n_iter_"])
         self.stop_reason_ = str(fitted["stop_reason_"])

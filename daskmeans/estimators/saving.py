@@ -169,3 +169,16 @@ def checked_centers(array: Array, n_clusters: int, n_features: int) -> Array:
     if not np.isfinite(array).all():
         raise ValueError("centers that are not finite")
     return np.ascontiguousarray(array)
+
+
+def checked_sizes(array: Array, n_clusters: int) -> Array:
+    """Return saved sizes of clusters.
+
+    Raises
+    ------
+    ValueError
+        If they are not one int64 number of rows a cluster.
+    """
+    if array.dtype != np.int64 or array.shape != (n_clusters,) or (array < 0).any():
+        raise ValueError("cluster sizes that are not one number of rows a cluster")
+    return array
