@@ -50,8 +50,7 @@ class Page(HTMLParser):
 def added_to(model):
     """What is shown beside scikit-learn's box, as a page, and its drawings."""
     html = model._repr_html_()
-    box = re.search(r'<div class="daskmeans"><div>(.*</body>)</div>', html, re.DOTALL)
-    text = html.replace(box.group(1), "")
+    text = html[html.index("<div><table><tbody>") :].removesuffix("</div>")
     drawings = [ElementTree.fromstring(svg) for svg in re.findall(r"<svg.*?</svg>", text)]
     return Page(text), drawings
 
