@@ -82,6 +82,8 @@ class Fitted:
     labels : ndarray of shape (n,), int32, or None
     n_passes, bytes_read : int
         Of the whole fit, see `passes.runner.Runner`.
+    sizes : ndarray of shape (k,), int64, or None
+        Rows of each cluster, whatever their weights; None where no last pass was made.
     """
 
     centers: Array
@@ -92,6 +94,7 @@ class Fitted:
     labels: Labels | None
     n_passes: int
     bytes_read: int
+    sizes: Array | None
 
 
 def fit(
@@ -198,6 +201,7 @@ def _left_behind(run: Run, converged: Converged) -> Fitted:
         None,
         run.n_passes,
         run.bytes_read,
+        None,
     )
 
 
@@ -254,6 +258,7 @@ def best_of_each(
             labelled.all_labels(places[n_clusters]) if keep_labels else None,
             run.n_passes,
             run.bytes_read,
+            costs.counts[number],
         )
     return fitted
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tqdm.asyncio import tqdm as terminal_tqdm
-from tqdm.auto import tqdm
+from tqdm import TqdmWarning
 
 from daskmeans.passes.events import Event, IterationEnded, PassEnded, PassStarted, observing
 
-_IN_TERMINAL = tqdm is terminal_tqdm
+with warnings.catch_warnings():
+    # In a notebook without ipywidgets it warns, though nobody has asked for a bar yet, and takes
+    # the bar of a terminal, which notebooks can show too.
+    warnings.simplefilter("ignore", TqdmWarning)
+    from tqdm.auto import tqdm
+
+_IN_NOTEBOOK = "ipykernel.zmqshell" in sys.modules
 
 
 @contextmanager
@@ -35,7 +42,7 @@ def progress_bar(max_iter: int | None = None) -> Iterator[None]:
     ...     model = KMeans(3, random_state=0).fit(X)
     """
     # A notebook's output is no terminal, but shows bars.
-    hidden = None if _IN_TERMINAL else False
+    hidden = False if _IN_NOTEBOOK else None
     with tqdm(total=max_iter, unit=" iterations", disable=hidden, leave=False) as bar:
         told: dict[str, Any] = {}
 

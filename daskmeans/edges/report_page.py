@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 from daskmeans.edges.report_figures import Picture
+from daskmeans.plots.html import shown
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 76rem; margin: 2rem auto;
@@ -95,19 +96,3 @@ def _pictures(pictures: Sequence[Picture]) -> str:
 def _picture(picture: Picture) -> str:
     kind = ' class="wide"' if picture.wide else ""
     return f'<img{kind} src="{picture.source}" alt="{escape(picture.title)}">'
-
-
-def shown(value: Any) -> str:
-    """Return a value as a reader wants it: numbers of six digits, with thousands apart."""
-    if isinstance(value, bool) or value is None or isinstance(value, str):
-        return str(value)
-    if isinstance(value, int):
-        return f"{value:,}"
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return str(value)
-    if number != number:
-        return "-"
-    plain = number == 0 or 1e-4 <= abs(number) < 1e15
-    return f"{number:,.6g}" if not plain or abs(number) < 1e5 else f"{number:,.0f}"

@@ -16,12 +16,12 @@ from types import FrameType
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from daskmeans.algorithms.minibatch import StepRecord
 from daskmeans.blocks.block import make_block
 from daskmeans.blocks.inputs import weights_in_memory
 from daskmeans.edges.batch_sources import Batch, BatchSource, batch_source
+from daskmeans.edges.progress import tqdm
 from daskmeans.edges.stream_checkpoint import StreamPosition, read_position, write_position
 from daskmeans.errors import RowsError
 from daskmeans.estimators.minibatch import MiniBatchKMeans

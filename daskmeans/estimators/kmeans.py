@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import dask.array as da
 import numpy as np
+from dask.utils import format_bytes
 from sklearn import cluster
 from sklearn.base import (
     BaseEstimator,
@@ -50,17 +51,20 @@ from daskmeans.estimators.exchange import (
     take_from_sklearn,
     to_sklearn,
 )
+from daskmeans.estimators.notebook import ShownInNotebooks
 from daskmeans.estimators.rows import (
     check_initial_centers,
     check_rows,
     open_rows,
 )
-from daskmeans.estimators.saving import checked_centers, save, saved_by_name
+from daskmeans.estimators.saving import checked_centers, checked_sizes, save, saved_by_name
 from daskmeans.passes.events import Event, IterationEnded, observing
 from daskmeans.typing import Array, Metric
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from daskmeans.plots.html import Summary
 
 _log = logging.getLogger("daskmeans")
 
@@ -69,7 +73,13 @@ _CONVERGED = ("center shift zero", "tolerance", "relative tolerance")
 
 
 @saved_by_name
-class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
+class KMeans(
+    ShownInNotebooks,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    ClusterMixin,
+    BaseEstimator,
+):
     """K-means clustering of rows in memory, in a store, or in a dask collection.
 
     Exact Lloyd iterations with scikit-learn's semantics. Rows are read block by block and are never
@@ -151,6 +161,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Label of each row: NumPy for rows in memory and memory maps, else a lazy dask array with the
         rows' chunks, which is computed when it is used. Lazy labels are left out of a pickle.
         After Ctrl-C they are lazy for any rows.
+    cluster_sizes_ : ndarray of shape (n_clusters,), int64
+        Rows of each cluster: how often its number is in `labels_`, whatever the weights. None after
+        Ctrl-C, which ends a fit before its last pass.
     inertia_ : float
         Weighted sum of the squared distances of rows to their centers, for "cosine" of the cosine
         distances; the sum is rounded once.
@@ -231,6 +244,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
     cluster_centers_: Array
     labels_: Any
+    cluster_sizes_: Array | None
     inertia_: float
     n_iter_: int
     history_: list[IterationRecord]
@@ -441,6 +455,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         self.stop_reason_ = fitted.reason
         self.n_passes_ = fitted.n_passes
         self.bytes_read_ = fitted.bytes_read
+        self.cluster_sizes_ = fitted.sizes
         self.labels_ = fitted.labels
         if self.labels_ is None:
             self.labels_ = self._lazy_labels(X, sizes)
@@ -680,19 +695,56 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         made = cls()
         take_from_sklearn(made, model, cluster.KMeans)
         made.cluster_centers_ = centers_of(model)
+        labels = getattr(made, "labels_", None)
+        made.cluster_sizes_ = (
+            None if labels is None else np.bincount(labels, minlength=len(centers_of(model)))
+        )
         made.history_, made.n_passes_, made.bytes_read_ = [], 0, 0
         made.stop_reason_ = "max_iter" if model.n_iter_ == model.max_iter else "tolerance"
         return made
 
+    def _summary(self) -> Summary:
+        from daskmeans.plots.axes import names_of_features
+        from daskmeans.plots.html import Summary
+
+        sizes = self.cluster_sizes_
+        read = f"{format_bytes(self.bytes_read_)} read" if self.bytes_read_ else "rows in memory"
+        facts: dict[str, Any] = {} if sizes is None else {"rows": int(sizes.sum())}
+        facts |= {
+            "features": self.n_features_in_,
+            "inertia": self.inertia_,
+            "iterations": self.n_iter_,
+            "converged" if self.converged_ else "not converged": self.stop_reason_,
+            "passes": f"{self.n_passes_:,} ({read})",
+        }
+        inertias = [record.inertia for record in self.history_]
+        if sizes is not None:
+            # The last pass found that of the centers which the last iteration left.
+            inertias.append(self.inertia_)
+        return Summary(
+            facts,
+            "inertia by iteration",
+            inertias,
+            self.cluster_centers_,
+            names_of_features(self),
+            {} if sizes is None else {"rows": sizes},
+        )
+
     def _what_to_save(self) -> tuple[dict[str, Any], dict[str, Array]]:
         fitted: dict[str, Any] = {name: getattr(self, name) for name in _SAVED}
         fitted["history_"] = [asdict(record) for record in self.history_]
-        return fitted, {"cluster_centers_": self.cluster_centers_}
+        arrays = {"cluster_centers_": self.cluster_centers_}
+        if self.cluster_sizes_ is not None:
+            arrays["cluster_sizes_"] = self.cluster_sizes_
+        return fitted, arrays
 
     def _take_saved(self, fitted: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
         self.cluster_centers_ = checked_centers(
             arrays["cluster_centers_"], self.n_clusters, self.n_features_in_, self.metric
         )
+        self.cluster_sizes_ = None
+        if "cluster_sizes_" in arrays:
+            self.cluster_sizes_ = checked_sizes(arrays["cluster_sizes_"], self.n_clusters)
         self.inertia_ = float(fitted["inertia_"])
         self.n_iter_ = int(fitted["n_iter_"])
         self.stop_reason_ = str(fitted["stop_reason_"])

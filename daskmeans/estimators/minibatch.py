@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from sklearn import cluster
@@ -46,12 +46,15 @@ from daskmeans.estimators.rows import (
     open_rows,
     stays_in_place,
 )
-from daskmeans.estimators.saving import checked_centers, saved_by_name
+from daskmeans.estimators.saving import checked_centers, checked_sizes, saved_by_name
 from daskmeans.passes.runner import Runner, run_here
 from daskmeans.passes.schedulers import local_scheduler, thread_count
 from daskmeans.typing import Array, Metric, Rows
 
 _log = logging.getLogger("daskmeans")
+
+if TYPE_CHECKING:
+    from daskmeans.plots.html import Summary
 
 # A smaller batch in memory is worked on in the calling thread.
 _SMALL_BYTES = 1 << 22
@@ -128,6 +131,8 @@ class MiniBatchKMeans(KMeans):
     labels_ : ndarray or dask array of shape (n_samples,), int32
         Labels of the rows of `fit`, or of the last batch; lazy as those of `KMeans`. With
         `compute_labels` only.
+    cluster_sizes_ : ndarray of shape (n_clusters,), int64
+        How many of these rows each cluster has, whatever the weights. With `compute_labels` only.
     inertia_ : float
         Weighted sum of their squared or cosine distances to the centers. Without `compute_labels`
         the smoothed inertia of the batches times the weight of all rows, after `fit` only.
@@ -453,6 +458,33 @@ class MiniBatchKMeans(KMeans):
             made.stop_reason_ = "max_iter" if model.n_iter_ == model.max_iter else NO_IMPROVEMENT
         return made
 
+    def _summary(self) -> Summary:
+        from daskmeans.plots.axes import names_of_features
+        from daskmeans.plots.html import Summary
+
+        facts: dict[str, Any] = {
+            "rows so far": self._state.n_rows,
+            "features": self.n_features_in_,
+            "steps": self.n_steps_,
+        }
+        # What is there after `fit`, or with `compute_labels` only.
+        if hasattr(self, "stop_reason_"):
+            facts["epochs"] = self.n_iter_
+            facts["converged" if self.converged_ else "not converged"] = self.stop_reason_
+        sizes = getattr(self, "cluster_sizes_", None)
+        if hasattr(self, "inertia_"):
+            of = "" if sizes is None else f" of {sizes.sum():,} rows"
+            facts[f"inertia{of}"] = self.inertia_
+        columns = {"weight": self.counts_} | ({} if sizes is None else {"rows": sizes})
+        return Summary(
+            facts,
+            "smoothed mean inertia by step",
+            [record.smoothed_inertia for record in self.history_],
+            self.cluster_centers_,
+            names_of_features(self),
+            columns,
+        )
+
     def _what_to_save(self) -> tuple[dict[str, Any], dict[str, Array]]:
         state = asdict(self._state)
         arrays = {"cluster_centers_": state.pop("centers"), "counts_": state.pop("counts")}
@@ -461,6 +493,8 @@ class MiniBatchKMeans(KMeans):
             if hasattr(self, name):
                 fitted[name] = getattr(self, name)
         fitted["history_"] = [record._asdict() for record in self.history_]
+        if hasattr(self, "cluster_sizes_"):
+            arrays["cluster_sizes_"] = self.cluster_sizes_
         return fitted, arrays
 
     def _take_saved(self, fitted: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
@@ -472,6 +506,8 @@ class MiniBatchKMeans(KMeans):
             raise ValueError("counts that are not one weight a cluster")
         self._publish(MiniBatchState(centers, counts, **fitted["state"]))
         self.history_ = [StepRecord(**record) for record in fitted["history_"]]
+        if "cluster_sizes_" in arrays:
+            self.cluster_sizes_ = checked_sizes(arrays["cluster_sizes_"], self.n_clusters)
         for name, kind in _SAVED.items():
             if name in fitted:
                 setattr(self, name, kind(fitted[name]))
@@ -568,10 +604,12 @@ class MiniBatchKMeans(KMeans):
         center_set = CenterSet.make(centers, model_shift(centers), _dtype_of(run))
         costs = measure(run, [Assignment(center_set)], keep_labels=in_memory)
         self.inertia_ = inertia_by(self.metric, costs.inertias()[0])
+        self.cluster_sizes_ = costs.counts[0]
         self.labels_ = costs.all_labels() if in_memory else self._lazy_labels(X)
 
     def _forget_labels(self) -> None:
-        self.__dict__.pop("labels_", None)
+        for name in ("labels_", "cluster_sizes_"):
+            self.__dict__.pop(name, None)
 
     def _names(self) -> tuple[str, ...] | None:
         names = getattr(self, "feature_names_in_", None)

@@ -173,3 +173,16 @@ def checked_centers(array: Array, n_clusters: int, n_features: int, metric: Metr
     if metric == "cosine" and not np.allclose((array**2).sum(axis=1), 1.0, rtol=0, atol=1e-9):
         raise ValueError("centers of cosine distances that are not of length 1")
     return np.ascontiguousarray(array)
+
+
+def checked_sizes(array: Array, n_clusters: int) -> Array:
+    """Return saved sizes of clusters.
+
+    Raises
+    ------
+    ValueError
+        If they are not one int64 number of rows a cluster.
+    """
+    if array.dtype != np.int64 or array.shape != (n_clusters,) or (array < 0).any():
+        raise ValueError("cluster sizes that are not one number of rows a cluster")
+    return array

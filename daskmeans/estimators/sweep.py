@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from sklearn import get_config
 from sklearn.utils import check_random_state
 
 from daskmeans.algorithms.elbow import elbow
@@ -16,7 +17,7 @@ from daskmeans.algorithms.seeding import new_seed
 from daskmeans.algorithms.survey import Run
 from daskmeans.algorithms.sweep import fit_each
 from daskmeans.blocks.inputs import ArrayLike, is_lazy
-from daskmeans.errors import RowsError
+from daskmeans.errors import MissingExtraError, RowsError
 from daskmeans.estimators.kmeans import KMeans
 from daskmeans.estimators.rows import center_set_of, open_rows
 from daskmeans.metrics.evaluate import metrics_of_centers
@@ -91,9 +92,39 @@ class SweepResult:
         return draw(self, ax=ax)
 
     @property
+    def _repr_html_(self) -> Callable[[], str]:
+        """Show the table in a notebook, the best by each metric in bold.
+
+        Raises
+        ------
+        AttributeError
+            If `sklearn.set_config(display="text")` asks for text.
+        """
+        if get_config()["display"] != "diagram":
+            raise AttributeError("There is no HTML where sklearn's config asks for text.")
+        return self._html
+
+    def _html(self) -> str:
+        from daskmeans.plots.html import swept
+
+        try:
+            best = self.best
+        except MissingExtraError as error:
+            return swept(self._lines(), {}, note=str(error))
+        return swept(self._lines(), best)
+
+    @property
     def table(self) -> Any:
         """A line for each number of clusters: a pandas DataFrame, or else a list of dicts."""
-        lines = [
+        lines = self._lines()
+        try:
+            import pandas as pd
+        except ImportError:
+            return lines
+        return pd.DataFrame(lines)
+
+    def _lines(self) -> list[dict[str, Any]]:
+        return [
             {
                 "n_clusters": n_clusters,
                 **{name: float(values[i]) for name, values in self.scores.items()},
@@ -102,11 +133,6 @@ class SweepResult:
             }
             for i, (n_clusters, model) in enumerate(self.models.items())
         ]
-        try:
-            import pandas as pd
-        except ImportError:
-            return lines
-        return pd.DataFrame(lines)
 
 
 def sweep(

@@ -79,7 +79,9 @@ def profiles(
 
 
 def sizes(model: FittedModel, *, ax: Axes | None = None) -> Axes:
-    """Draw how many rows each cluster has. Lazy labels are computed.
+    """Draw how many rows each cluster has.
+
+    A model without `cluster_sizes_` is asked for its labels; lazy ones are computed.
 
     Parameters
     ----------
@@ -101,11 +103,9 @@ def sizes(model: FittedModel, *, ax: Axes | None = None) -> Axes:
     [1, 3]
     """
     k = len(model.cluster_centers_)
-    labels = model.labels_
-    if isinstance(labels, da.Array):
-        counts = da.bincount(labels, minlength=k).compute()
-    else:
-        counts = np.bincount(labels, minlength=k)
+    counts = getattr(model, "cluster_sizes_", None)
+    if counts is None:
+        counts = da.bincount(da.asarray(model.labels_), minlength=k).compute()
     ax = axes_or_new(ax, min(16, max(5, 1.5 + 0.45 * k)), 4)
     bars = ax.bar(range(k), counts.astype(float), color=BLUE)
     if k <= _MOST_SHARES:

@@ -35,3 +35,10 @@ def test_line_shows_pass_iteration_inertia_and_shift(monkeypatch, rows):
 def test_log_file_stays_empty(monkeypatch, rows):
     text, _ = shown(monkeypatch, rows, is_terminal=False)
     assert text == ""
+
+
+def test_notebook_shows_a_bar_without_widgets(monkeypatch, rows):
+    """What a notebook shows is no terminal."""
+    monkeypatch.setattr(progress, "_IN_NOTEBOOK", True)
+    text, model = shown(monkeypatch, rows, is_terminal=False)
+    assert f"{model.n_iter_}/50" in text

@@ -129,7 +129,7 @@ def test_arrays_among_the_parameters_come_back_and_objects_do_not(rows, tmp_path
 
 def test_nothing_is_pickled(saved):
     members = members_of(saved)
-    assert set(members) == {"description.json", "cluster_centers_.npy"}
+    assert set(members) == {"description.json", "cluster_centers_.npy", "cluster_sizes_.npy"}
     array = np.load(io.BytesIO(members["cluster_centers_.npy"]), allow_pickle=False)
     assert array.dtype == np.float64
 
@@ -224,6 +224,28 @@ def test_other_centers(saved, centers):
     write_members(saved, {**members, "cluster_centers_.npy": npy(centers)})
     with pytest.raises(ModelFormatError, match="is damaged"):
         daskmeans.load(saved)
+
+
+@pytest.mark.parametrize("sizes", [-np.ones(4, int), np.ones(3, int), np.ones(4)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_cluster_sizes(models, kind, sizes, tmp_path):
+    path = tmp_path / "model"
+    models[kind].save(path)
+    write_members(path, {**members_of(path), "cluster_sizes_.npy": npy(sizes)})
+    with pytest.raises(ModelFormatError, match="not one number of rows a cluster"):
+        daskmeans.load(path)
+
+
+def test_file_without_cluster_sizes(saved, models):
+    """They are no part of a model whose fit was interrupted, nor of files that are older."""
+    members = members_of(saved)
+    del members["cluster_sizes_.npy"]
+    write_members(saved, members)
+    loaded = daskmeans.load(saved)
+    assert loaded.cluster_sizes_ is None
+    np.testing.assert_array_equal(loaded.cluster_centers_, models["KMeans"].cluster_centers_)
+    loaded.save(saved, overwrite=True)
+    assert daskmeans.load(saved).cluster_sizes_ is None
 
 
 @pytest.mark.parametrize("counts", [-np.ones(4), np.ones(3), np.full(4, np.nan)])
