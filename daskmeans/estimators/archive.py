@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import uuid
 import zipfile
@@ -19,8 +20,11 @@ from daskmeans.errors import ModelFormatError
 from daskmeans.typing import Array
 
 _DESCRIPTION = "description.json"
-# A file that claims more was not written by this package.
-_MOST_BYTES = 1 << 36
+# Versions of the format of NumPy's arrays, and what reads their headers.
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 
 def opened(path: str | os.PathLike[str]) -> tuple[Any, str]:
@@ -120,8 +124,7 @@ def read_archive(
         raise ModelFormatError(f"The {kind} {path} cannot be read: {error}") from error
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as file:
-            if sum(info.file_size for info in file.infolist()) > _MOST_BYTES:
-                raise ValueError("it claims to hold more than 64 GB")
+            _check_sizes(file, len(content))
             # Each member is read whole, which compares it with its checksum.
             members = {name: file.read(name) for name in file.namelist()}
         description = json.loads(members.pop(_DESCRIPTION))
@@ -159,11 +162,34 @@ _DAMAGE = (
 )
 
 
+def _check_sizes(file: zipfile.ZipFile, n_bytes: int) -> None:
+    """Raise for members that take more than their file: nothing is compressed in ours.
+
+    Otherwise a small file could fill the memory.
+    """
+    members = file.infolist()
+    if any(info.compress_type != zipfile.ZIP_STORED for info in members):
+        raise ValueError("its members are compressed, which daskmeans never does")
+    if sum(info.file_size for info in members) > n_bytes:
+        raise ValueError("it claims to hold more than its own size")
+
+
 def _array_of(content: bytes) -> Array:
-    array = np.load(io.BytesIO(content), allow_pickle=False)
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
+    """Return the array of a member, once what its header claims is known to be there."""
+    stream = io.BytesIO(content)
+    version = np.lib.format.read_magic(stream)
+    if version not in _HEADERS:
+        raise ValueError(f"a member is of version {version} of NumPy's format")
+    shape, is_fortran, dtype = _HEADERS[version](stream)
+    if dtype.kind not in "fiub":
         raise ValueError("a member is not an array of numbers")
-    return array
+    start = stream.tell()
+    if math.prod(shape) * dtype.itemsize != len(content) - start:
+        raise ValueError(
+            f"a member claims shape {shape} of {dtype} and holds {len(content) - start} bytes"
+        )
+    array = np.frombuffer(content, dtype, offset=start)
+    return array.reshape(shape, order="F" if is_fortran else "C").copy()
 
 
 def is_archive(path: str | os.PathLike[str], kind: str) -> bool:
@@ -171,6 +197,7 @@ def is_archive(path: str | os.PathLike[str], kind: str) -> bool:
     system, place = opened(path)
     try:
         with system.open(place, "rb") as file, zipfile.ZipFile(file) as archive:
+            _check_sizes(archive, int(system.size(place)))
             description = json.loads(archive.read(_DESCRIPTION))
         return bool(description["kind"] == kind)
     except (OSError, *_DAMAGE):

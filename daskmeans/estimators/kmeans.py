@@ -57,7 +57,13 @@ from daskmeans.estimators.rows import (
     check_rows,
     open_rows,
 )
-from daskmeans.estimators.saving import checked_centers, checked_sizes, save, saved_by_name
+from daskmeans.estimators.saving import (
+    checked_centers,
+    checked_numbers,
+    checked_sizes,
+    save,
+    saved_by_name,
+)
 from daskmeans.passes.events import Event, IterationEnded, observing
 from daskmeans.typing import Array, Metric
 
@@ -750,7 +756,9 @@ class KMeans(
         self.stop_reason_ = str(fitted["stop_reason_"])
         self.n_passes_ = int(fitted["n_passes_"])
         self.bytes_read_ = int(fitted["bytes_read_"])
-        self.history_ = [IterationRecord(**record) for record in fitted["history_"]]
+        self.history_ = [
+            IterationRecord(**checked_numbers(record)) for record in fitted["history_"]
+        ]
 
     def _center_set(self, dtype: np.dtype[Any]) -> CenterSet:
         centers = np.asarray(self.cluster_centers_, dtype=np.float64)

@@ -46,7 +46,12 @@ from daskmeans.estimators.rows import (
     open_rows,
     stays_in_place,
 )
-from daskmeans.estimators.saving import checked_centers, checked_sizes, saved_by_name
+from daskmeans.estimators.saving import (
+    checked_centers,
+    checked_numbers,
+    checked_sizes,
+    saved_by_name,
+)
 from daskmeans.passes.runner import Runner, run_here
 from daskmeans.passes.schedulers import local_scheduler, thread_count
 from daskmeans.typing import Array, Metric, Rows
@@ -504,8 +509,8 @@ class MiniBatchKMeans(KMeans):
         counts = np.asarray(arrays["counts_"], np.float64)
         if counts.shape != (self.n_clusters,) or not (np.isfinite(counts) & (counts >= 0)).all():
             raise ValueError("counts that are not one weight a cluster")
-        self._publish(MiniBatchState(centers, counts, **fitted["state"]))
-        self.history_ = [StepRecord(**record) for record in fitted["history_"]]
+        self._publish(MiniBatchState(centers, counts, **_checked_state(fitted["state"])))
+        self.history_ = [StepRecord(**checked_numbers(record)) for record in fitted["history_"]]
         if "cluster_sizes_" in arrays:
             self.cluster_sizes_ = checked_sizes(arrays["cluster_sizes_"], self.n_clusters)
         for name, kind in _SAVED.items():
@@ -621,6 +626,17 @@ class MiniBatchKMeans(KMeans):
                 f"Step {record.step}: mean batch inertia {record.inertia}, smoothed "
                 f"{record.smoothed_inertia}."
             )
+
+
+def _checked_state(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a saved state holds beside its arrays, of the types that a step needs."""
+    state = checked_numbers(fields)
+    for name, value in state.items():
+        if name == "smoothed_inertia":
+            continue
+        if type(value) is not int or not 0 <= value < 2**64:
+            raise ValueError(f"{name} is {value!r}, not a whole number of 64 bits")
+    return state
 
 
 def _dtype_of(run: Runner | InHand) -> np.dtype[Any]:

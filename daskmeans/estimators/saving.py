@@ -155,6 +155,20 @@ def _restored(description: dict[str, Any], arrays: dict[str, Array]) -> Any:
     return model
 
 
+def checked_numbers(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a saved record.
+
+    Raises
+    ------
+    TypeError
+        If one is neither a number nor None.
+    """
+    for name, value in fields.items():
+        if value is not None and not isinstance(value, bool | int | float):
+            raise TypeError(f"{name} is {value!r}, not a number")
+    return dict(fields)
+
+
 def checked_centers(array: Array, n_clusters: int, n_features: int, metric: Metric) -> Array:
     """Return saved centers.
 

@@ -269,6 +269,90 @@ def test_pickled_centers_are_not_executed(saved, tmp_path):
     assert not (tmp_path / "executed").exists()
 
 
+@given(
+    shape=st.lists(st.integers(-2, 2**40), max_size=4).map(tuple),
+    descr=st.sampled_from(["<f8", ">f8", "<f4", "<c16", "|O", "|S8", "<M8[s]", "|V8", "f8,f8"]),
+    fortran=st.booleans(),
+    version=st.sampled_from([(1, 0), (2, 0), (3, 0), (9, 9)]),
+    n_bytes=st.integers(0, 200),
+)
+def test_what_an_array_claims_is_compared_with_what_is_there(
+    models, shape, descr, fortran, version, n_bytes
+):
+    """A header is all that a shape of terabytes takes; NumPy would ask for the memory first."""
+    url = f"memory://claims-{uuid.uuid4().hex}"
+    models["KMeans"].save(url)
+    file_system, place = fsspec.url_to_fs(url)
+    with zipfile.ZipFile(io.BytesIO(file_system.cat_file(place))) as file:
+        description = file.read("description.json")
+    header = repr({"descr": descr, "fortran_order": fortran, "shape": shape}).encode() + b"\n"
+    length = len(header).to_bytes(2 if version[0] == 1 else 4, "little")
+    member = b"\x93NUMPY" + bytes(version) + length + header + b"\0" * n_bytes
+    content = io.BytesIO()
+    write_members(content, {"description.json": description, "cluster_centers_.npy": member})
+    file_system.pipe_file(place, content.getvalue())
+    # None of these is 4 x 3 numbers in 96 bytes.
+    if (shape, descr, n_bytes) != ((4, 3), "<f8", 96):
+        with pytest.raises(ModelFormatError):
+            daskmeans.load(url)
+    file_system.rm(place)
+
+
+def test_members_that_are_compressed_are_not_unpacked(saved):
+    """A gigabyte of zeros takes a megabyte in a file."""
+    members = members_of(saved)
+    with zipfile.ZipFile(saved, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+        with file.open("bomb.npy", "w") as bomb:
+            for _ in range(64):
+                bomb.write(bytes(1 << 20))
+    assert saved.stat().st_size < 1 << 20
+    with pytest.raises(ModelFormatError, match="members are compressed"):
+        daskmeans.load(saved)
+
+
+def test_members_that_lie_over_each_other_are_not_read(saved):
+    """Many names of one place in the file: each is read, and none takes room."""
+    content = bytearray(saved.read_bytes())
+    with zipfile.ZipFile(saved) as file:
+        directory = file.start_dir
+    end = content.rindex(b"PK\x05\x06")
+    entries, tail = bytes(content[directory:end]), bytearray(content[end:])
+    copies = 50
+    tail[8:12] = (2 * copies).to_bytes(2, "little") * 2
+    tail[12:16] = (len(entries) * copies).to_bytes(4, "little")
+    saved.write_bytes(bytes(content[:directory]) + entries * copies + bytes(tail))
+    with pytest.raises(ModelFormatError, match=r"more than its own size|damaged"):
+        daskmeans.load(saved)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda d: d["fitted"]["state"].update(n_steps="7"), "n_steps is '7', not a number"),
+        (lambda d: d["fitted"]["state"].update(seed=-1), "seed is -1, not a whole number"),
+        (lambda d: d["fitted"]["state"].update(n_rows=2.5), "n_rows is 2.5, not a whole number"),
+        (lambda d: d["fitted"]["history_"][0].update(inertia=[]), "inertia is .., not a number"),
+    ],
+)
+def test_changed_state_of_a_stream(models, tmp_path, edit, message):
+    """What the next batch would stumble over is found when the model is read."""
+    path = tmp_path / "model"
+    models["MiniBatchKMeans of batches"].save(path)
+    change(path, edit)
+    with pytest.raises(ModelFormatError, match=message):
+        daskmeans.load(path)
+
+
+@pytest.mark.parametrize("depth", [10_000, 1_000_000])
+def test_nested_description(saved, depth):
+    members = members_of(saved)
+    write_members(saved, {**members, "description.json": "[" * depth + "]" * depth})
+    with pytest.raises(ModelFormatError, match="is not a saved model, or it is damaged"):
+        daskmeans.load(saved)
+
+
 @given(data=st.data())
 def test_a_damaged_file_gives_our_error_or_the_same_model(models, data):
     """Cut, flipped and inserted bytes: never another error, never another model."""
