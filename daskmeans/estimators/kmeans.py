@@ -275,7 +275,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
         Returns
         -------
-        self
+        self : KMeans
+            Fitted.
 
         Raises
         ------
@@ -316,7 +317,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             What `fit` was given. Of the parameters it keeps those that are not objects: of the
             model that is returned `init` and `random_state` are the defaults where they were.
         X, sample_weight, callback, checkpoint_every
-            As in `fit`. `max_seconds` counts anew.
+            As in `fit`. The parameter `max_seconds` counts anew.
 
         Returns
         -------
@@ -407,6 +408,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
     @property
     def converged_(self) -> bool:
+        """Whether iterations ended because nothing, or little enough, changed any more."""
         return self.stop_reason_ in _CONVERGED
 
     def _seeding(self, X: ArrayLike) -> Seeding:
@@ -448,13 +450,57 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     def fit_predict(
         self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None
     ) -> Any:
-        """Compute the clustering and return `labels_`; see `fit`."""
+        """Compute the clustering and return `labels_`.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+
+        Returns
+        -------
+        labels : ndarray or dask array of shape (n_samples,), int32
+            Lazy for rows that are lazy or in a store.
+
+        Raises
+        ------
+        ValueError
+            As in `fit`.
+
+        Examples
+        --------
+        >>> from daskmeans import KMeans
+        >>> KMeans(2, random_state=0).fit_predict([[0.0], [1.0], [9.0]]).tolist()
+        [0, 0, 1]
+        """
         return self.fit(X, sample_weight=sample_weight).labels_
 
     def fit_transform(
         self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None
     ) -> Any:
-        """Compute the clustering and return the distances of X to the centers; see `transform`."""
+        """Compute the clustering and return the distances of X to the centers.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+
+        Returns
+        -------
+        distances : ndarray or dask array of shape (n_samples, n_clusters)
+            As `transform` gives them.
+
+        Raises
+        ------
+        ValueError
+            As in `fit`.
+
+        Examples
+        --------
+        >>> from daskmeans import KMeans
+        >>> KMeans(2, random_state=0).fit_transform([[0.0], [1.0], [9.0]]).tolist()
+        [[0.5, 9.0], [0.5, 8.0], [8.5, 0.0]]
+        """
         return self.fit(X, sample_weight=sample_weight).transform(X)
 
     def predict(self, X: ArrayLike) -> Any:
@@ -496,6 +542,18 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         -------
         distances : ndarray or dask array of shape (n_samples, n_clusters)
             float32 for float32 rows, else float64. Lazy as in `predict`.
+
+        Raises
+        ------
+        ValueError
+            As in `predict`.
+
+        Examples
+        --------
+        >>> from daskmeans import KMeans
+        >>> model = KMeans(2, random_state=0).fit([[0.0], [1.0], [9.0]])
+        >>> model.transform([[5.0]]).tolist()
+        [[4.5, 4.0]]
         """
         check_is_fitted(self)
         rows = check_rows(self, X, reset=False)
@@ -515,6 +573,23 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         ----------
         X, y, sample_weight
             As in `fit`.
+
+        Returns
+        -------
+        float
+            Minus the weighted sum of the squared distances of rows to their centers.
+
+        Raises
+        ------
+        ValueError
+            As in `predict`.
+
+        Examples
+        --------
+        >>> from daskmeans import KMeans
+        >>> model = KMeans(2, random_state=0).fit([[0.0], [1.0], [9.0]])
+        >>> model.score([[2.5], [9.0]])
+        -4.0
         """
         check_is_fitted(self)
         run = open_rows(self, X, sample_weight, reset=False)
@@ -536,11 +611,20 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Returns
         -------
         matplotlib Axes
+            What was drawn into.
 
         Raises
         ------
         MissingExtraError
             If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> import matplotlib
+        >>> matplotlib.use("agg")
+        >>> from daskmeans import KMeans
+        >>> KMeans(2, random_state=0).fit([[0.0], [1.0], [9.0]]).plot().get_title()
+        'Cluster profiles'
         """
         from daskmeans.plots.clusters import clusters
         from daskmeans.plots.profiles import profiles
@@ -568,6 +652,16 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         OutputError
             If the file cannot be written.
         NotFittedError
+            Before `fit`.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from daskmeans import KMeans, load
+        >>> path = tempfile.mkdtemp() + "/model"
+        >>> KMeans(2, random_state=0).fit([[0.0], [1.0], [9.0]]).save(path)
+        >>> load(path).predict([[7.0]]).tolist()
+        [1]
         """
         save(self, path, overwrite=overwrite)
 

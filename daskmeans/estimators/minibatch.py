@@ -238,12 +238,21 @@ class MiniBatchKMeans(KMeans):
 
         Returns
         -------
-        self
+        self : MiniBatchKMeans
+            Fitted.
 
         Raises
         ------
         ValueError
             For rows that k-means cannot take, see `KMeans.fit`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from daskmeans import MiniBatchKMeans
+        >>> X = np.repeat([[1.0], [9.0]], 500, axis=0)
+        >>> sorted(MiniBatchKMeans(2, random_state=0).fit(X).cluster_centers_.ravel().tolist())
+        [1.0, 9.0]
         """
         rules = self._rules()
         run = self._open(X, sample_weight, reset=True)
@@ -294,7 +303,8 @@ class MiniBatchKMeans(KMeans):
 
         Returns
         -------
-        self
+        self : MiniBatchKMeans
+            One step further.
 
         Raises
         ------
@@ -329,6 +339,7 @@ class MiniBatchKMeans(KMeans):
 
     @property
     def converged_(self) -> bool:
+        """Whether `fit` ended because nothing, or little enough, changed any more."""
         return self.stop_reason_ in (TOLERANCE, NO_IMPROVEMENT)
 
     def _restore(self, state: MiniBatchState, feature_names: list[str] | None) -> None:

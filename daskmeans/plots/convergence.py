@@ -20,6 +20,7 @@ def convergence(model: FittedModel, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     model : fitted KMeans
+        Its `history_` is drawn.
     ax : matplotlib Axes, optional
         Where to draw; a new figure's by default. Twin axes with the center shift are added to it.
 
@@ -27,6 +28,11 @@ def convergence(model: FittedModel, *, ax: Axes | None = None) -> Axes:
     -------
     matplotlib Axes
         Those of the inertia.
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
 
     Examples
     --------
