@@ -82,7 +82,8 @@ def make_blobs(
     random_state: int = 0,
     return_labels: bool = False,
     return_centers: bool = False,
-) -> da.Array | tuple[Any, ...]:
+    # Any: a tuple with `return_labels` or `return_centers`, for which users need not ask.
+) -> da.Array | Any:
     """Lazy isotropic Gaussian blobs.
 
     Parameters

@@ -16,7 +16,6 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     ClusterMixin,
     TransformerMixin,
-    _fit_context,
 )
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -35,6 +34,7 @@ from daskmeans.estimators.checkpoint import (
     checkpoint_writer,
     read_checkpoint,
 )
+from daskmeans.estimators.parameters import checks_parameters
 from daskmeans.estimators.rows import (
     check_initial_centers,
     check_rows,
@@ -239,7 +239,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         self.oversampling_factor = oversampling_factor
         self.init_rounds = init_rounds
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @checks_parameters
     def fit(
         self,
         X: ArrayLike,

@@ -9,7 +9,6 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
@@ -30,6 +29,7 @@ from daskmeans.blocks.inputs import (
 )
 from daskmeans.errors import ModelFormatError
 from daskmeans.estimators.kmeans import KMeans
+from daskmeans.estimators.parameters import checks_parameters
 from daskmeans.estimators.rows import (
     check_initial_centers,
     check_rows,
@@ -217,8 +217,8 @@ class MiniBatchKMeans(KMeans):
         self.time_unit = time_unit
         self.dying_threshold = dying_threshold
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
+    @checks_parameters
+    def fit(  # type: ignore[override]  # takes no callback and no checkpoint: `stream` has them
         self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None
     ) -> MiniBatchKMeans:
         """Compute the clustering from batches of the rows, epoch by epoch.
@@ -283,7 +283,7 @@ class MiniBatchKMeans(KMeans):
             self.inertia_ = self.history_[-1].smoothed_inertia * fitted.total_weight
         return self
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @checks_parameters
     def partial_fit(
         self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None
     ) -> MiniBatchKMeans:

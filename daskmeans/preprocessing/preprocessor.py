@@ -9,7 +9,7 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -18,6 +18,7 @@ from daskmeans.algorithms.columns import Limits, survey_columns
 from daskmeans.algorithms.seeding import new_seed
 from daskmeans.blocks.inputs import ArrayLike, column_names, is_lazy
 from daskmeans.errors import RowsError
+from daskmeans.estimators.parameters import checks_parameters
 from daskmeans.estimators.rows import check_rows, open_rows
 from daskmeans.preprocessing.changes import Changes, changed_block, changed_frame, kept_block
 from daskmeans.preprocessing.lazily import as_numbers, change_lazily, kept_lazily
@@ -135,7 +136,7 @@ class Preprocessor(TransformerMixin, BaseEstimator):
         self.standardize = standardize
         self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @checks_parameters
     def fit(
         self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None
     ) -> Preprocessor:
