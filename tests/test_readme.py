@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import doctest
-import re
 from pathlib import Path
 
 import pytest
 
+from tests.sessions import failures_of, sessions_of
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SESSIONS = re.findall(r"^```python\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+SESSIONS = sessions_of(README)
 COMMANDS = [line.strip() for line in README.splitlines() if line.startswith("    python3 ")]
 
 
@@ -26,12 +26,7 @@ def test_sessions_give_what_they_show(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert SESSIONS
     for number, session in enumerate(SESSIONS):
-        examples = doctest.DocTestParser().get_doctest(
-            session, {}, f"session {number}", "README", 0
-        )
-        report = []
-        runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
-        assert runner.run(examples, out=report.append).failed == 0, "".join(report)
+        assert failures_of(session, f"session {number}") == ""
 
 
 def test_first_session_is_at_most_ten_lines():
