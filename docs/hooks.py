@@ -65,6 +65,14 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     return SOURCE.sub(lambda found: f"]({up}{_source_page(found[1])})", markdown)
 
 
+def on_page_content(html: str, page: Any, **_: Any) -> str:
+    """Let links of notebooks, which lead to files of the repository, lead to their pages."""
+    if not page.file.src_uri.startswith("notebooks/"):
+        return html
+    html = re.sub(r'href="\.\./docs/([\w/-]+)\.md', r'href="../\1.html', html)
+    return re.sub(r'href="([\w-]+)\.ipynb', r'href="\1.html', html)
+
+
 def _result(name: str, up: str) -> str:
     """Return a table of results without its title; its headings go one level down."""
     path = RESULTS / f"{name}.md"
