@@ -1,12 +1,13 @@
 """What the pages take from elsewhere in the repository, when the site is built.
 
-Results of benchmarks, the command line's help, the sources of tests, the notebooks, and the pages
-that stand beside the README. mkdocs calls the functions whose names begin with `on_`.
+Results of benchmarks, the command line's help, public names, the sources of tests, the notebooks,
+and the pages that stand beside the README. mkdocs calls the functions whose names begin with `on_`.
 """
 
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,12 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 PAGES = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
 
-# As they are written in a page: `<!-- results: peers -->`, `<!-- help: fit -->`, and a link to
-# `../tests/test_layers.py`, which works where the repository is browsed as well.
+# As they are written in a page: `<!-- results: peers -->`, `<!-- help: fit -->`,
+# `<!-- names: daskmeans.metrics -->`, and a link to `../tests/test_layers.py`, which works where
+# the repository is browsed as well.
 RESULT = re.compile(r"^<!-- results: ([\w-]+) -->$", re.MULTILINE)
 HELP = re.compile(r"^<!-- help: (\w+) -->$", re.MULTILINE)
+NAMES = re.compile(r"^<!-- names: ([\w.]+) -->$", re.MULTILINE)
 SOURCE = re.compile(r"\]\((?:\.\./)+(tests/[\w/]+\.py)\)")
 
 
@@ -58,10 +61,11 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Put in results and help, and turn links to tests into links to pages of their sources."""
+    """Put in results, help and names, and let links to tests lead to pages of their sources."""
     up = "../" * page.file.src_uri.count("/")
     markdown = RESULT.sub(lambda found: _result(found[1], up), markdown)
     markdown = HELP.sub(lambda found: _help(found[1]), markdown)
+    markdown = NAMES.sub(lambda found: _entries(found[1]), markdown)
     return SOURCE.sub(lambda found: f"]({up}{_source_page(found[1])})", markdown)
 
 
@@ -89,6 +93,13 @@ def _help(name: str) -> str:
     command = main.commands[name]
     context = Context(command, info_name=f"daskmeans {name}", terminal_width=88)
     return f"```text\n{command.get_help(context)}\n```"
+
+
+def _entries(module: str) -> str:
+    """Return an entry of the reference for each public name of a module."""
+    found = [getattr(import_module(module), name) for name in import_module(module).__all__]
+    # By where it is defined: `metrics.evaluate` is a function, and the module that it is in.
+    return "\n\n".join(f"::: {entry.__module__}.{entry.__qualname__}" for entry in found)
 
 
 def _source_page(path: str) -> str:

@@ -78,7 +78,7 @@ def test_wheel_tells_the_version_of_the_package(built):
     assert metadata["License-Expression"] == "BSD-3-Clause"
 
 
-def test_source_distribution_holds_what_its_tests_need(built):
+def test_source_distribution_holds_sources_and_tests(built):
     with tarfile.open(built[0]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {
