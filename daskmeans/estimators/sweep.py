@@ -21,7 +21,7 @@ from daskmeans.estimators.kmeans import KMeans
 from daskmeans.estimators.rows import open_rows
 from daskmeans.metrics.evaluate import metrics_of_centers
 from daskmeans.metrics.registry import METRICS, check_names
-from daskmeans.typing import Array
+from daskmeans.typing import Array, Metric
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -125,6 +125,7 @@ def sweep(
     persist: bool | Literal["auto"] = "auto",
     random_state: int | np.random.RandomState | None = None,
     algorithm: str = "auto",
+    metric: Metric = "euclidean",
 ) -> SweepResult:
     """Fit k-means for several numbers of clusters, all of them in the same passes over the rows.
 
@@ -164,7 +165,7 @@ def sweep(
         As in `KMeans`.
     random_state : int, RandomState instance or None, default=None
         Determines seeding. An int gives the same result each time.
-    algorithm : {"auto", "lloyd", "elkan"}, default="auto"
+    algorithm, metric
         As in `KMeans`.
 
     Returns
@@ -215,6 +216,7 @@ def sweep(
             persist=persist,
             random_state=int(seed),
             algorithm=algorithm,
+            metric=metric,
         )
         for k in counts
     }
