@@ -88,6 +88,9 @@ GRID = (
 )
 
 
+LARGE_K = (Cell("blobs", 1_000_000, 64, 16_384),)
+
+
 def overlapping_blobs(
     n_rows: int, n_features: int, n_blobs: int, rng: np.random.Generator
 ) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 python benchmarks/peers.py
 python benchmarks/peers.py --work whole-fit
+python benchmarks/peers.py --work large-k --contenders faiss
 python benchmarks/peers.py --cells 'blobs-*' --contenders scikit-learn --dtype float64
 python benchmarks/peers.py --quick
 """
@@ -20,7 +21,7 @@ from pathlib import Path
 import click
 
 from contenders import MODULES, OURS, PEERS, Work
-from data import GRID, Cell
+from data import GRID, LARGE_K, Cell
 from machine import describe_machine
 from pairs import Crew, Plan, run_cell
 from report import RESULTS, render_peers, write_peers
@@ -32,6 +33,8 @@ _QUICK_PAIRS = 2
 _WORK = {
     "iterations": Work(max_iter=20, tol=0.0, prune=False),
     "whole-fit": Work(max_iter=300, tol=1e-4, prune=True),
+    # As many clusters as an index of vectors has lists.
+    "large-k": Work(max_iter=3, tol=0.0, prune=False),
 }
 
 
@@ -62,11 +65,11 @@ _WORK = {
 @click.option("--pairs", default=5, show_default=True, type=click.IntRange(5))
 @click.option(
     "--work",
-    type=click.Choice(["iterations", "whole-fit"]),
+    type=click.Choice(list(_WORK)),
     default="iterations",
     show_default=True,
-    help="20 iterations that compute every distance, or fits that stop by scikit-learn's default "
-    "tolerance and may leave distances out.",
+    help="20 iterations that compute every distance; or fits that stop by scikit-learn's default "
+    "tolerance and may leave distances out; or 3 iterations of 16,384 clusters.",
 )
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1))
 @click.option(
@@ -97,7 +100,7 @@ def main(
 ) -> None:
     """Time Lloyd iterations of ours and of each peer, A B A B, on every cell of the grid."""
     interpreters = _interpreters(pythons)
-    cells = [cell.with_dtype(dtype) for dtype in dtypes for cell in _selected(patterns)]
+    cells = [cell.with_dtype(dtype) for dtype in dtypes for cell in _selected(patterns, work)]
     if quick:
         cells = [cell.shrunk() for cell in cells]
         pairs = _QUICK_PAIRS
@@ -138,14 +141,15 @@ def _result(cells: list[CellResult], crew: Crew, plan: Plan, work: str) -> Peers
     )
 
 
-def _selected(patterns: tuple[str, ...]) -> list[Cell]:
+def _selected(patterns: tuple[str, ...], work: str) -> list[Cell]:
+    grid = LARGE_K if work == "large-k" else GRID
     cells = [
         cell
-        for cell in GRID
+        for cell in grid
         if not patterns or any(fnmatchcase(cell.name, pattern) for pattern in patterns)
     ]
     if not cells:
-        names = ", ".join(cell.name for cell in GRID)
+        names = ", ".join(cell.name for cell in grid)
         raise click.BadParameter(f"no cell matches; there are {names}.", param_hint="--cells")
     # Said before an hour's work and not after it.
     if find_spec("matplotlib") is None:

@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from daskmeans.algorithms.watch import IterationState
+from daskmeans.estimators.bisecting import BisectingKMeans
 from daskmeans.estimators.functions import k_means, kmeans_parallel, kmeans_plusplus
 from daskmeans.estimators.kmeans import KMeans
 from daskmeans.estimators.minibatch import MiniBatchKMeans
@@ -11,6 +12,8 @@ from daskmeans.estimators.saving import load
 from daskmeans.version import __version__
 
 if TYPE_CHECKING:
+    from daskmeans.edges.fields import xarray_rows
+    from daskmeans.edges.onnx_graph import to_onnx
     from daskmeans.edges.pipeline import cluster_rows
     from daskmeans.edges.progress import progress_bar
     from daskmeans.edges.sources import open_rows
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from daskmeans.estimators.sweep import sweep
 
 __all__ = [
+    "BisectingKMeans",
     "IterationState",
     "KMeans",
     "MiniBatchKMeans",
@@ -33,8 +37,10 @@ __all__ = [
     "progress_bar",
     "stream",
     "sweep",
+    "to_onnx",
     "upload_to",
     "write_zarr",
+    "xarray_rows",
 ]
 
 # Not before they are asked for: zarr is a tenth of a second that a fit of an array does without.
@@ -43,9 +49,11 @@ _LAZY = {
     "open_rows": "daskmeans.edges.sources",
     "stream": "daskmeans.edges.stream",
     "sweep": "daskmeans.estimators.sweep",
+    "to_onnx": "daskmeans.edges.onnx_graph",
     "upload_to": "daskmeans.edges.upload",
     "progress_bar": "daskmeans.edges.progress",
     "write_zarr": "daskmeans.edges.zarr_output",
+    "xarray_rows": "daskmeans.edges.fields",
 }
 
 

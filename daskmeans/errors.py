@@ -10,6 +10,7 @@ __all__ = [
     "OutputError",
     "OutputExistsError",
     "RowsError",
+    "TooLargeError",
     "missing_extra",
 ]
 
@@ -62,6 +63,17 @@ class ClusterError(DaskMeansError, RuntimeError):
     daskmeans.errors.ClusterError: Block 0 of X (rows 0 to 9999999) needs 610.35 MiB, and no
     worker may hold more than 61.04 MiB. Rechunk X to smaller blocks, or give the workers more
     memory.
+    """
+
+
+class TooLargeError(DaskMeansError, MemoryError):
+    """Work that the memory at hand cannot hold. The text says how many bytes it takes.
+
+    Examples
+    --------
+    >>> from daskmeans.errors import TooLargeError
+    >>> issubclass(TooLargeError, MemoryError)
+    True
     """
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -26,9 +27,17 @@ class Partial(Protocol):
         """Return the result over the rows of all of one or more partials."""
 
 
+class Sums:
+    """Base of partials that are of the same size whatever is in them: sums, and counts.
+
+    They can be merged one by one into a single one, which is all that has to be held.
+    """
+
+
 def _added(arrays: Sequence[tuple[Array, ...]]) -> tuple[Array, ...]:
     """Add tuples of arrays elementwise."""
-    return tuple(np.sum(same, axis=0) for same in zip(*arrays, strict=True))
+    # Not np.sum, which would first copy all of them into one array.
+    return tuple(reduce(np.add, same) for same in zip(*arrays, strict=True))
 
 
 @dataclass(frozen=True)
@@ -154,7 +163,7 @@ class Survey:
 
 
 @dataclass(frozen=True)
-class ClusterSums:
+class ClusterSums(Sums):
     """Quantised sums of each cluster, for one or more sets of centers.
 
     Attributes
@@ -225,7 +234,7 @@ def no_cost() -> Array:
 
 
 @dataclass(frozen=True)
-class BinCounts:
+class BinCounts(Sums):
     """How many rows lie in each bin.
 
     Attributes
@@ -241,7 +250,7 @@ class BinCounts:
 
 
 @dataclass(frozen=True)
-class MetricSums:
+class MetricSums(Sums):
     """Sums that metrics are made of, whatever they are sums of.
 
     Attributes

@@ -31,7 +31,7 @@ from daskmeans.algorithms.spherical import directions_of_means, inertia_by, unit
 from daskmeans.algorithms.survey import Quantisation, Run, Surveyed
 from daskmeans.algorithms.watch import Watch
 from daskmeans.blocks.block import Block
-from daskmeans.kernels.lloyd import CLEAN, sum_block
+from daskmeans.kernels.lloyd import CLEAN, sum_block, sums_bytes
 from daskmeans.partials import ClusterSums, KeyedRows
 from daskmeans.passes.events import IterationEnded, tell
 from daskmeans.passes.plan import Pass
@@ -232,6 +232,10 @@ def _iterations(
                 lloyd_chunk,
                 LloydParameters(assignments, quantisation, unweighted_sums),
                 by_row_number=False,
+                partial_bytes=sum(
+                    sums_bytes(len(each.centers.centers), surveyed.n_features)
+                    for each in assignments
+                ),
             )
         )
         if limit is None:
@@ -279,7 +283,7 @@ def _iterations(
         yield limit
 
 
-def _dequantised(surveyed: Surveyed, sums: Array) -> tuple[Array, Array, Array]:
+def dequantised(surveyed: Surveyed, sums: Array) -> tuple[Array, Array, Array]:
     """Return sums of shifted rows (k, d), weights (k,) and sums of squares (k,) in float64."""
     d, scale = surveyed.n_features, surveyed.quantisation.scale
     return (
@@ -295,7 +299,7 @@ def _means(surveyed: Surveyed, sums: Array) -> tuple[Array, float]:
     A cluster without weight, for which no row was left either, joins the heaviest one, as in
     scikit-learn: its center is never the origin.
     """
-    totals, weights, squares = _dequantised(surveyed, sums)
+    totals, weights, squares = dequantised(surveyed, sums)
     full = sums[:, -1] > 0
     means = totals / np.where(full, weights, 1.0)[:, None]
     inertia = float((squares - (means * totals).sum(axis=1)).sum())
@@ -311,7 +315,7 @@ def _beyond(surveyed: Surveyed, sums: Array, means: Array, centers: Array) -> fl
     A cluster's rows are farther from any point than from their mean by the point's distance to the
     mean, all squared.
     """
-    _, weights, _ = _dequantised(surveyed, sums)
+    _, weights, _ = dequantised(surveyed, sums)
     beyond = float(weights @ ((means - centers) ** 2).sum(axis=1))
     return math.ldexp(beyond, int(surveyed.quantisation.weight_exponent))
 
@@ -323,7 +327,7 @@ def _share(gained: float, left: float) -> float:
 
 def _mean_variance(surveyed: Surveyed, sums: Array) -> float:
     """Return the mean over the features of the variance, from unweighted sums of all clusters."""
-    totals, _, squares = _dequantised(surveyed, sums.sum(axis=0, keepdims=True))
+    totals, _, squares = dequantised(surveyed, sums.sum(axis=0, keepdims=True))
     n, d = surveyed.n_rows, surveyed.n_features
     return max(float(squares[0] / n - ((totals[0] / n) ** 2).sum()) / d, 0.0)
 

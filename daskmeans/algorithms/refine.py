@@ -14,7 +14,7 @@ import numpy as np
 
 from daskmeans.algorithms.lloyd import lloyd
 from daskmeans.algorithms.restarts import LloydResult
-from daskmeans.algorithms.seeding import greedy_rows, new_seed
+from daskmeans.algorithms.seeding import MOST_GREEDY, greedy_rows, new_seed
 from daskmeans.algorithms.survey import Surveyed, survey
 from daskmeans.blocks.inputs import row_source, with_weights
 from daskmeans.blocks.row_state import new_fit
@@ -37,6 +37,9 @@ _STARTS_OF_ALL_ROWS = 4
 # Rows a cluster without which a lap would tell chance from nothing.
 _LEAST_ROWS_A_CLUSTER = 50
 _SAMPLE_TOL, _SAMPLE_MAX_ITER = 1e-4, 300
+# Of many clusters some center moves for a long time, while full passes are to follow: iterations
+# over the sample end once they gain less.
+_SAMPLE_RTOL_OF_MANY = 1e-3
 
 
 def racers(n_clusters: int) -> int:
@@ -44,6 +47,8 @@ def racers(n_clusters: int) -> int:
 
     The more clusters, the less one start differs from another, and the more each costs.
     """
+    if n_clusters > MOST_GREEDY:
+        return 1
     return max(4, min(16, 1600 // n_clusters))
 
 
@@ -120,5 +125,6 @@ def _iterated(
         source = with_weights(source, surveyed.sample_weights[::every])
     run = Runner(source, local_scheduler(), own_threads=True)
     part = survey(run, len(starts[0]), seed, seeding=False)
+    rtol = _SAMPLE_RTOL_OF_MANY if len(starts[0]) > MOST_GREEDY else 0.0
     with new_fit() as name:
-        return lloyd(run, part, starts, name, max_iter=max_iter, tol=_SAMPLE_TOL).results
+        return lloyd(run, part, starts, name, max_iter=max_iter, tol=_SAMPLE_TOL, rtol=rtol).results

@@ -9,6 +9,7 @@ from sklearn.cluster import kmeans_plusplus
 
 from daskmeans.algorithms.assignment import Assignment, CenterSet
 from daskmeans.algorithms.lloyd import LloydParameters, lloyd, lloyd_chunk
+from daskmeans.algorithms.many_seeds import many_rows
 from daskmeans.algorithms.survey import (
     FIRST_SEEDING_DRAW,
     SAMPLE_MIN_ROWS,
@@ -29,6 +30,10 @@ from daskmeans.typing import Array, Metric
 
 # Restarts among the candidates of k-means|| cost no pass over the rows.
 _REDUCTION_STARTS = 5
+# Of more clusters greedy k-means++ takes as long as hundreds of passes over what it seeds from.
+# Seconds of a processor on 200,000 x 64: 10 for 512 clusters, so about 450 for 16,384, which take
+# `many_rows` 18 and a pass 2.4.
+MOST_GREEDY = 1000
 
 
 def new_seed(random_state: np.random.RandomState) -> int:
@@ -89,7 +94,8 @@ def kmeans_plusplus_rows(
     """Seed by scikit-learn's greedy k-means++; return positions in the sample, shape (k,).
 
     On all rows if the sample holds them all, else on the sample with its weights. Arthur and
-    Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007.
+    Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007. For more than
+    `MOST_GREEDY` clusters, unless `n_local_trials` asks for greedy draws, by `many_rows`.
     """
     with blas_on_one_thread():
         return greedy_rows(surveyed, n_clusters, random_state, n_local_trials)
@@ -102,6 +108,10 @@ def greedy_rows(
     n_local_trials: int | None = None,
 ) -> Array:
     """Do as `kmeans_plusplus_rows`, where BLAS is on one thread already."""
+    if n_local_trials is None and n_clusters > MOST_GREEDY:
+        return many_rows(
+            surveyed.sample, surveyed.sample_weights, surveyed.shift, n_clusters, random_state
+        )
     # Shifted as scikit-learn's KMeans does it: distances between rows far from the origin would
     # lose their digits in float32.
     rows = surveyed.sample.astype(
@@ -249,7 +259,7 @@ def _reduced(
         surveyed = survey(run, n_clusters, new_seed(random_state))
         starts = [
             surveyed.sample[kmeans_plusplus_rows(surveyed, n_clusters, random_state)]
-            for _ in range(_REDUCTION_STARTS)
+            for _ in range(_REDUCTION_STARTS if n_clusters <= MOST_GREEDY else 1)
         ]
         results = lloyd(run, surveyed, starts, name, max_iter=100, tol=1e-4).results
     return min(results, key=lambda result: result.history[-1].inertia).centers

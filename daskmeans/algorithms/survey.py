@@ -15,7 +15,7 @@ import numpy as np
 from daskmeans.blocks.block import Block, not_finite
 from daskmeans.blocks.source import RowSource
 from daskmeans.errors import RowsError
-from daskmeans.kernels.lloyd import sums_width
+from daskmeans.kernels.lloyd import sums_bytes, sums_width
 from daskmeans.kernels.random_draws import exponential_keys, uniform_keys
 from daskmeans.kernels.ranges import column_ranges
 from daskmeans.partials import KeyedRows, PartialT, Ranges, Survey
@@ -282,7 +282,9 @@ def _find(run: Run, n_clusters: int, m: int, seed: int) -> Survey:
         _check_row_count(source.n_rows, n_clusters, source.n_features)
     limit = key_limit(m, None if source.sizes is None else source.n_rows)
     parameters = SurveyParameters(seed, m, limit, not source.in_memory, source.feature_names)
-    found = run(Pass("kmeans-survey", survey_chunk, parameters))
+    # Iterations are to follow, whose partials had better fit before anything is read.
+    to_come = sums_bytes(n_clusters, source.n_features)
+    found = run(Pass("kmeans-survey", survey_chunk, parameters, partial_bytes=to_come))
     if source.sizes is None:
         _check_row_count(found.ranges.n_rows, n_clusters, source.n_features)
         run.learn_sizes(tuple(size for _, size in found.ranges.block_sizes))

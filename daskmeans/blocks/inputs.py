@@ -88,7 +88,10 @@ def as_stored(rows: ArrayLike) -> ArrayLike:
     """Return the array behind a wrapper: of a DataArray its data, of open files what can travel."""
     if _package(rows) == "xarray":
         if not hasattr(rows, "dims") or not hasattr(rows, "data"):
-            raise RowsError("X is an xarray Dataset: pass one of its variables, with 2 dimensions.")
+            raise RowsError(
+                "X is an xarray Dataset: pass one of its variables, with 2 dimensions, or "
+                "daskmeans.xarray_rows(X).rows."
+            )
         return as_stored(rows.data)
     if _package(rows) == "h5py":
         return HDF5Dataset.of(rows)

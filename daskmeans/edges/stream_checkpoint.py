@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,6 +13,8 @@ from daskmeans.algorithms.minibatch import MiniBatchState
 from daskmeans.errors import ModelFormatError, OutputError
 from daskmeans.estimators.archive import read_archive, write_archive
 from daskmeans.typing import Metric
+
+_log = logging.getLogger("daskmeans")
 
 _KIND, _FORMAT = "checkpoint of a stream", 2
 # Checkpoints of format 1 have no metric, which then was Euclidean.
@@ -57,6 +60,7 @@ def write_position(path: str | os.PathLike[str], position: StreamPosition) -> No
         write_archive(path, _KIND, _FORMAT, {"state": state, **fields}, arrays)
     except OSError as error:
         raise OutputError(f"The checkpoint {path} cannot be written: {error}") from error
+    _log.info("Checkpoint %s is written, after %d batches.", path, position.n_batches)
 
 
 def read_position(path: str | os.PathLike[str]) -> StreamPosition | None:

@@ -29,6 +29,12 @@ def opened(path: str | os.PathLike[str]) -> tuple[Any, str]:
     return system, place
 
 
+def is_there(path: str | os.PathLike[str]) -> bool:
+    """Tell whether there is a file at a path or a URL."""
+    system, place = opened(path)
+    return bool(system.exists(place))
+
+
 def write_archive(
     path: str | os.PathLike[str],
     kind: str,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import dask.array as da
 import numpy as np
+from sklearn import cluster
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -21,7 +23,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from daskmeans.algorithms.assignment import CenterSet, measure_centers, model_shift
+from daskmeans.algorithms.assignment import Assignment, CenterSet, measure, model_shift
 from daskmeans.algorithms.kmeans import Fitted, Seeding, fit
 from daskmeans.algorithms.restarts import IterationRecord
 from daskmeans.algorithms.rowwise import (
@@ -41,6 +43,12 @@ from daskmeans.estimators.checkpoint import (
     checkpoint_writer,
     read_checkpoint,
 )
+from daskmeans.estimators.exchange import (
+    ExportedDtype,
+    centers_of,
+    take_from_sklearn,
+    to_sklearn,
+)
 from daskmeans.estimators.parameters import checks_parameters
 from daskmeans.estimators.rows import (
     check_initial_centers,
@@ -53,6 +61,8 @@ from daskmeans.typing import Array, Metric
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+_log = logging.getLogger("daskmeans")
 
 _SAVED = ("inertia_", "n_iter_", "stop_reason_", "n_passes_", "bytes_read_")
 _CONVERGED = ("center shift zero", "tolerance", "relative tolerance")
@@ -78,7 +88,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         - "refined": restarts of greedy k-means++ race on a random sample of the rows in memory, and
           the best converges there. Full passes start from close to where they would end.
         - "k-means++": scikit-learn's greedy k-means++, on all rows if they are few (at most 10,000,
-          or 1,000 a cluster, within 256 MB), else on a random sample of so many.
+          or 1,000 a cluster, within 256 MB), else on a random sample of so many. For more than
+          1,000 clusters plain k-means++ of twice as many rows, of which those are given up that
+          cost least: the work of a few passes over these rows.
         - "k-means||": candidates drawn in `init_rounds` passes over all rows, reduced to centers by
           weighted k-means. Finds small clusters that a sample may miss.
         - "random": rows drawn at random.
@@ -87,8 +99,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     n_init : "auto" or int, default="auto"
         Number of restarts with different seeds; the one with the lowest inertia is kept. All
         restarts share each pass over the rows. "auto" is 10 for "random" and functions, else 1.
-        For "refined" it is the number of restarts that race on the sample, by "auto" 16, and
-        less for more than 100 clusters. One of them makes full passes.
+        For "refined" it is the number of restarts that race on the sample, by "auto" 16, less
+        for more than 100 clusters, and 1 for more than 1,000. One of them makes full passes.
     max_iter : int, default=300
         Largest number of iterations.
     tol : float, default=1e-4
@@ -324,6 +336,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         *,
         callback: Callback | None = None,
         checkpoint_every: float = 30.0,
+        max_seconds: float | None = None,
     ) -> KMeans:
         """Go on with a fit from its checkpoint, and end with the bits of one that never stopped.
 
@@ -340,7 +353,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             What `fit` was given. Of the parameters it keeps those that are not objects: of the
             model that is returned `init` and `random_state` are the defaults where they were.
         X, sample_weight, callback, checkpoint_every
-            As in `fit`. The parameter `max_seconds` counts anew.
+            As in `fit`.
+        max_seconds : float, default=None
+            Instead of what the fit began with. Counts anew in any case.
 
         Returns
         -------
@@ -373,6 +388,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         saved = read_checkpoint(checkpoint)
         try:
             model = cls(**saved.parameters)
+            if max_seconds is not None:
+                model.max_seconds = max_seconds
             model._validate_params()
         except (TypeError, ValueError) as error:
             raise ModelFormatError(
@@ -409,6 +426,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                 save=None if checkpoint is None else checkpoint_writer(self, checkpoint),
                 resumed=None if resumed is None else resumed.state,
             )
+        _log.info("Fit ended after %d iterations: %s.", fitted.n_iter, fitted.reason)
         if self.verbose:
             ended = "Converged" if fitted.reason in _CONVERGED else "Stopped"
             print(f"{ended} after {fitted.n_iter} iterations: {fitted.reason}.")
@@ -581,13 +599,13 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         check_is_fitted(self)
         rows = check_rows(self, X, reset=False)
         n_clusters = len(self.cluster_centers_)
-        measure = cosine_distance_rows if self.metric == "cosine" else distance_rows
+        function = cosine_distance_rows if self.metric == "cosine" else distance_rows
         if is_lazy(X):
             array = as_dask_array(X)
             centers, dtype = self._center_set(array.dtype), _distance_dtype(array.dtype)
-            return map_lazily(measure, array, centers, dtype, n_clusters, metric=self.metric)
+            return map_lazily(function, array, centers, dtype, n_clusters, metric=self.metric)
         distances = np.empty((len(rows), n_clusters), _distance_dtype(rows.dtype))
-        fill(measure, rows, self._center_set(rows.dtype), distances, self.metric)
+        fill(function, rows, self._center_set(rows.dtype), distances, self.metric)
         return distances
 
     def score(self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None) -> float:
@@ -617,8 +635,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         """
         check_is_fitted(self)
         run = open_rows(self, X, sample_weight, reset=False)
-        centers = self.cluster_centers_
-        costs = measure_centers(run, model_shift(centers), centers, keep_labels=False)
+        centers = self._center_set(run.source.dtype)
+        costs = measure(run, [Assignment(centers)], keep_labels=False)
         return -inertia_by(self.metric, costs.inertias()[0])
 
     def plot(self, X: ArrayLike | None = None, *, ax: Axes | None = None) -> Axes:
@@ -688,6 +706,78 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         [1]
         """
         save(self, path, overwrite=overwrite)
+
+    def to_sklearn(self, dtype: ExportedDtype = "float64") -> cluster.KMeans:
+        """Return a fitted `sklearn.cluster.KMeans` with these centers.
+
+        Its labels are those of this model, but for rows about as near to two centers: scikit-learn
+        decides between them by distances that it rounds, |x|^2 - 2 x c + |c|^2 in the dtype of the
+        rows. That is a share of 1e-15 or so of |x|^2 in float64. In float32 it is 1e-6 and the
+        centers are rounded too, so rows far from the origin should be exported for "float64".
+
+        Parameters
+        ----------
+        dtype : {"float64", "float32"}, default="float64"
+            Dtype of the centers. scikit-learn takes floating rows of this dtype alone; integers
+            need "float64".
+
+        Returns
+        -------
+        sklearn.cluster.KMeans
+            `labels_` is there if it is a NumPy array here. Parameters that scikit-learn does not
+            know are left out; seeding that it does not know is "k-means++".
+
+        Raises
+        ------
+        NotFittedError
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from daskmeans import KMeans
+        >>> X = np.array([[1.0], [2.0], [9.0]])
+        >>> model = KMeans(2, random_state=0).fit(X)
+        >>> bool((model.to_sklearn().predict(X) == model.labels_).all())
+        True
+        """
+        return to_sklearn(self, dtype)
+
+    @classmethod
+    def from_sklearn(cls, model: cluster.KMeans) -> KMeans:
+        """Return a model with the centers of a fitted `sklearn.cluster.KMeans`.
+
+        Parameters
+        ----------
+        model : sklearn.cluster.KMeans
+            Fitted.
+
+        Returns
+        -------
+        KMeans
+            With an empty `history_`. `stop_reason_` is "max_iter" if so many iterations were made,
+            else "tolerance".
+
+        Raises
+        ------
+        TypeError
+            If it is of another class.
+        NotFittedError
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn import cluster
+        >>> from daskmeans import KMeans
+        >>> theirs = cluster.KMeans(2, random_state=0).fit(np.array([[1.0], [2.0], [9.0]]))
+        >>> KMeans.from_sklearn(theirs).cluster_centers_.tolist()
+        [[1.5], [9.0]]
+        """
+        made = cls()
+        take_from_sklearn(made, model, cluster.KMeans)
+        made.cluster_centers_ = centers_of(model)
+        made.history_, made.n_passes_, made.bytes_read_ = [], 0, 0
+        made.stop_reason_ = "max_iter" if model.n_iter_ == model.max_iter else "tolerance"
+        return made
 
     def _what_to_save(self) -> tuple[dict[str, Any], dict[str, Array]]:
         fitted: dict[str, Any] = {name: getattr(self, name) for name in _SAVED}

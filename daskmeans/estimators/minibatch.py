@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -9,6 +10,7 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
+from sklearn import cluster
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
@@ -29,6 +31,12 @@ from daskmeans.blocks.inputs import (
     with_weights,
 )
 from daskmeans.errors import ModelFormatError
+from daskmeans.estimators.exchange import (
+    ExportedDtype,
+    centers_of,
+    take_from_sklearn,
+    to_sklearn_batches,
+)
 from daskmeans.estimators.kmeans import KMeans
 from daskmeans.estimators.parameters import checks_parameters
 from daskmeans.estimators.rows import (
@@ -42,6 +50,8 @@ from daskmeans.estimators.saving import checked_centers, saved_by_name
 from daskmeans.passes.runner import Runner, run_here
 from daskmeans.passes.schedulers import local_scheduler, thread_count
 from daskmeans.typing import Array, Metric, Rows
+
+_log = logging.getLogger("daskmeans")
 
 # A smaller batch in memory is worked on in the calling thread.
 _SMALL_BYTES = 1 << 22
@@ -278,6 +288,7 @@ class MiniBatchKMeans(KMeans):
             random_state=random_state,
             see=self._print_step,
         )
+        _log.info("Fit ended after %d batches: %s.", fitted.state.n_steps, fitted.reason)
         if self.verbose:
             print(f"Ended after {fitted.state.n_steps} steps: {fitted.reason}.")
         self._publish(fitted.state)
@@ -335,15 +346,16 @@ class MiniBatchKMeans(KMeans):
                 weighted=sample_weight is not None,
                 feature_names=self._names(),
             )
+            self._publish(state)
+            self.history_ = [*getattr(self, "history_", [])[1 - _MOST_RECORDS :], record]
+            if self.compute_labels:
+                self._label(run, X)
         except BaseException:
+            # Labels are another walk over the batch, which may fail as well.
             for name in set(vars(self)) - set(before):
                 delattr(self, name)
             self.__dict__.update(before)
             raise
-        self._publish(state)
-        self.history_ = [*getattr(self, "history_", [])[1 - _MOST_RECORDS :], record]
-        if self.compute_labels:
-            self._label(run, X)
         return self
 
     @property
@@ -376,6 +388,83 @@ class MiniBatchKMeans(KMeans):
         if feature_names is not None:
             self.feature_names_in_ = np.asarray(feature_names, dtype=object)
         self._publish(state)
+
+    def to_sklearn(self, dtype: ExportedDtype = "float64") -> cluster.MiniBatchKMeans:
+        """Return a fitted `sklearn.cluster.MiniBatchKMeans`, which goes on with `partial_fit`.
+
+        It has the weights behind the centers, so its next batch moves them as it would here; but it
+        does not forget: `decay`, `half_life` and `dying_threshold` are left out.
+
+        Parameters
+        ----------
+        dtype : {"float64", "float32"}, default="float64"
+            Dtype of the centers and weights; see `KMeans.to_sklearn`, for labels too.
+
+        Returns
+        -------
+        sklearn.cluster.MiniBatchKMeans
+            Fitted.
+
+        Raises
+        ------
+        NotFittedError
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from daskmeans import MiniBatchKMeans
+        >>> model = MiniBatchKMeans(2, random_state=0).partial_fit(np.array([[1.0], [9.0]]))
+        >>> theirs = model.to_sklearn().partial_fit(np.array([[3.0], [11.0]]))
+        >>> sorted(theirs.cluster_centers_.ravel().tolist())
+        [2.0, 10.0]
+        """
+        return to_sklearn_batches(self, dtype)
+
+    @classmethod
+    def from_sklearn(cls, model: cluster.MiniBatchKMeans) -> MiniBatchKMeans:
+        """Return a model that goes on from a fitted `sklearn.cluster.MiniBatchKMeans`.
+
+        Parameters
+        ----------
+        model : sklearn.cluster.MiniBatchKMeans
+            Fitted.
+
+        Returns
+        -------
+        MiniBatchKMeans
+            With an empty `history_`; where `fit` ended for another reason than `max_iter`, its
+            `stop_reason_` is "no improvement".
+
+        Raises
+        ------
+        TypeError
+            If it is of another class.
+        NotFittedError
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn import cluster
+        >>> from daskmeans import MiniBatchKMeans
+        >>> theirs = cluster.MiniBatchKMeans(2, random_state=0).partial_fit([[1.0], [9.0]])
+        >>> model = MiniBatchKMeans.from_sklearn(theirs).partial_fit([[3.0], [11.0]])
+        >>> sorted(model.cluster_centers_.ravel().tolist())
+        [2.0, 10.0]
+        """
+        made = cls()
+        take_from_sklearn(made, model, cluster.MiniBatchKMeans)
+        # scikit-learn has no public name for the weights behind the centers.
+        counts = np.array(model._counts, dtype=np.float64)
+        seed = new_seed(check_random_state(model.random_state))
+        made._publish(
+            MiniBatchState(
+                centers_of(model), counts, seed, n_steps=model.n_steps_, n_rows=int(counts.sum())
+            )
+        )
+        made.history_ = []
+        if hasattr(model, "n_iter_"):
+            made.stop_reason_ = "max_iter" if model.n_iter_ == model.max_iter else NO_IMPROVEMENT
+        return made
 
     def _what_to_save(self) -> tuple[dict[str, Any], dict[str, Array]]:
         state = asdict(self._state)

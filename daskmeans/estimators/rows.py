@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
+from daskmeans.algorithms.assignment import CenterSet, model_shift
 from daskmeans.algorithms.spherical import unit_centers
 from daskmeans.algorithms.survey import block_sizes
 from daskmeans.blocks.block import check_dtype
@@ -107,6 +108,16 @@ def open_rows(
             source = source.with_sizes(block_sizes(Runner(source)))
         source = with_weights(source, sample_weight)
     return Runner(measured(source, metric_of(estimator)), persist=persist)
+
+
+def center_set_of(model: Any, dtype: np.dtype[Any]) -> CenterSet:
+    """Return the centers of a fitted model, which label rows of a dtype as its `predict` does."""
+    own = getattr(model, "_center_set", None)
+    if own is not None:
+        found: CenterSet = own(dtype)
+        return found
+    centers = np.asarray(model.cluster_centers_, dtype=np.float64)
+    return CenterSet.make(centers, model_shift(centers), dtype)
 
 
 def metric_of(estimator: Any) -> Metric:

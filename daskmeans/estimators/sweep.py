@@ -18,7 +18,7 @@ from daskmeans.algorithms.sweep import fit_each
 from daskmeans.blocks.inputs import ArrayLike, is_lazy
 from daskmeans.errors import RowsError
 from daskmeans.estimators.kmeans import KMeans
-from daskmeans.estimators.rows import open_rows
+from daskmeans.estimators.rows import center_set_of, open_rows
 from daskmeans.metrics.evaluate import metrics_of_centers
 from daskmeans.metrics.registry import METRICS, check_names
 from daskmeans.typing import Array, Metric
@@ -258,7 +258,7 @@ def _scores(
     # The fits have told the inertia.
     others = [name for name in metrics if name != "inertia"]
     if others:
-        centers = [np.asarray(model.cluster_centers_) for model in models.values()]
+        centers = [center_set_of(model, run.source.dtype) for model in models.values()]
         drawing = new_seed(np.random.RandomState(seed))
         found.update(metrics_of_centers(run, centers, others, _SAMPLE_SIZE, drawing))
     return {name: np.array(found[name], dtype=np.float64) for name in metrics}

@@ -39,6 +39,11 @@ def sums_width(n_features: int) -> int:
     return -(-(n_features + 2) // SUM_LANES) * SUM_LANES
 
 
+def sums_bytes(n_clusters: int, n_features: int) -> int:
+    """Bytes of the sums of all clusters."""
+    return n_clusters * sums_width(n_features) * np.dtype(np.int64).itemsize
+
+
 class Bounds(NamedTuple):
     """Bounds on the distances of a block's rows, and what they are compared with: see `bounds`."""
 

@@ -9,13 +9,13 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from daskmeans.algorithms.assignment import CenterSet, model_shift
+from daskmeans.algorithms.assignment import CenterSet
 from daskmeans.algorithms.labelled import Clustering
 from daskmeans.algorithms.seeding import new_seed
 from daskmeans.algorithms.spherical import inertia_by
 from daskmeans.algorithms.survey import Run, survey
 from daskmeans.blocks.inputs import ArrayLike
-from daskmeans.estimators.rows import metric_of, open_rows
+from daskmeans.estimators.rows import center_set_of, metric_of, open_rows
 from daskmeans.metrics.registry import (
     METRICS,
     SILHOUETTE,
@@ -26,7 +26,6 @@ from daskmeans.metrics.registry import (
     needs_survey,
     values_of,
 )
-from daskmeans.typing import Array
 
 DEFAULT_METRICS = (
     "inertia",
@@ -131,12 +130,12 @@ def evaluate(
             "for one of them only. Evaluate each kind by itself."
         )
     run = open_rows(listed[0], X, sample_weight, reset=False, persist="auto")
-    centers = [np.asarray(model.cluster_centers_, dtype=np.float64) for model in listed]
+    centers = [center_set_of(model, run.source.dtype) for model in listed]
     for each in centers:
-        if each.shape[1] != run.source.n_features:
+        if each.centers.shape[1] != run.source.n_features:
             raise ValueError(
-                f"models have centers of {run.source.n_features} and of {each.shape[1]} features: "
-                "all have to be fitted to the same columns."
+                f"models have centers of {run.source.n_features} and of {each.centers.shape[1]} "
+                "features: all have to be fitted to the same columns."
             )
     seed = new_seed(check_random_state(random_state))
     found = metrics_of_centers(run, centers, metrics, sample_size, seed)
@@ -149,13 +148,10 @@ def evaluate(
 
 
 def metrics_of_centers(
-    run: Run, centers: Sequence[Array], metrics: Sequence[str], sample_size: int, seed: int
+    run: Run, centers: Sequence[CenterSet], metrics: Sequence[str], sample_size: int, seed: int
 ) -> dict[str, list[Any]]:
-    """Return each metric for each set of centers, of shape (k, d)."""
-    dtype = run.source.dtype
-    clusterings = [
-        Clustering(len(each), CenterSet.make(each, model_shift(each), dtype)) for each in centers
-    ]
+    """Return each metric for each set of centers."""
+    clusterings = [Clustering(len(each.centers), each) for each in centers]
     surveyed = sampled = None
     if needs_survey(metrics):
         surveyed = survey(run, 1, seed, seeding=False)

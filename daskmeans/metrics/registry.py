@@ -66,6 +66,19 @@ METRICS = {
     "spreads": Metric("none", _SPREADS, spreads, _SPREADS),
 }
 
+_PEOPLE = {"davies_bouldin": "Davies-Bouldin", "calinski_harabasz": "Calinski-Harabasz"}
+
+
+def spelled(name: str) -> str:
+    """Return a metric's name as prose has it.
+
+    Examples
+    --------
+    >>> spelled("davies_bouldin"), spelled("simplified_silhouette")
+    ('Davies-Bouldin', 'simplified silhouette')
+    """
+    return _PEOPLE.get(name, name.replace("_", " "))
+
 
 def check_names(names: Sequence[str], known: Sequence[str], weighted: bool) -> None:
     """Raise for names of metrics that are not known, and for weights that one does not take.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections import Counter
 from typing import Any
 
@@ -15,17 +16,26 @@ from daskmeans.passes.plan import (
     BlockTask,
     Pass,
     argument,
+    handed_over,
     merge,
     merge_tree,
     rows_until,
 )
-from daskmeans.passes.walk import WalkTask, runs_of_blocks
+from daskmeans.passes.walk import runs_of_blocks, walk_over
 
 Graph = dict[TaskKey, Any]
 
+# Parameters that take more than this with all tasks together are sent once, and between workers.
+MOST_LITERAL_BYTES = 8 << 20
+
 
 def graph_of_walks(
-    step: Pass[PartialT], readings: list[BlockReading], n_walks: int, token: str
+    step: Pass[PartialT],
+    readings: list[BlockReading],
+    n_walks: int,
+    token: str,
+    *,
+    apart: bool = False,
 ) -> tuple[Graph, TaskKey]:
     """Return the tasks of a pass whose blocks are read inside of them, and the key of its result.
 
@@ -37,14 +47,23 @@ def graph_of_walks(
         Tasks to split the blocks into, at most.
     token : str
         Unlike that of any other pass: a scheduler must not hand out the result of an earlier one.
+    apart : bool
+        The tasks are sent to other processes one by one: a large step is a task of its own.
     """
     graph: Graph = {}
     keys: list[TaskKey] = []
-    for number, run in enumerate(runs_of_blocks(len(readings), n_walks)):
+    runs = runs_of_blocks(len(readings), n_walks)
+    handed: Any = step
+    if apart and len(pickle.dumps(step)) * len(runs) > MOST_LITERAL_BYTES:
+        shared: TaskKey = f"kmeans-parameters-{token}"
+        graph[shared] = Task(shared, handed_over, step)
+        handed = TaskRef(shared)
+    for number, run in enumerate(runs):
         key: TaskKey = (f"{step.name}-{token}", number)
-        walked = WalkTask(step, tuple(readings[run.start : run.stop]))
         # Reading tasks are queued by a cluster, so that it reads no more than it computes.
-        graph[key] = Task(key, walked, _data_producer=True)
+        graph[key] = Task(
+            key, walk_over, handed, tuple(readings[run.start : run.stop]), _data_producer=True
+        )
         keys.append(key)
     return graph, with_merge_tree(graph, keys, token)
 

@@ -31,12 +31,16 @@ class Pass(Generic[PartialT]):
         Handed to every chunk; small, and picklable.
     by_row_number : bool
         The chunk asks where its rows are among all. If not, small blocks may be joined for it.
+    partial_bytes : int
+        Bytes of a partial that is large, of this pass or of one that is to come; 0: not known to
+        be. It is compared with the memory that there is before the pass begins.
     """
 
     name: str
     chunk: Callable[[Block, Any], PartialT]
     parameters: Any
     by_row_number: bool = True
+    partial_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,11 @@ class BlockReading:
             self.n_rows,
             divide=self.divide,
         )
+
+
+def handed_over(step: Pass[PartialT]) -> Pass[PartialT]:
+    """The task that is a pass itself, where it is too large to travel with each other task."""
+    return step
 
 
 def join_parts(*parts: Any) -> Rows:

@@ -18,17 +18,16 @@ from daskmeans.blocks.block import Block, make_block
 from daskmeans.blocks.chains import weights_graph
 from daskmeans.blocks.source import Key, RowRange, RowSource
 from daskmeans.partials import PartialT
-from daskmeans.passes.graph import Graph, with_merge_tree
+from daskmeans.passes.graph import MOST_LITERAL_BYTES, Graph, with_merge_tree
 from daskmeans.passes.placement import placed_groups
-from daskmeans.passes.plan import Pass, merge
+from daskmeans.passes.plan import Pass, handed_over, merge
 from daskmeans.passes.walk import walk
 
 # A kernel's call costs as much as some hundred rows: smaller blocks are joined to larger ones.
 _SMALL_BLOCK_BYTES, _JOINED_BYTES = 512 << 10, 2 << 20
-# As many partials go to the driver as they are; more are merged by the workers first.
-_MOST_GATHERED = 8
-# Parameters that take more than this with all tasks together are sent once, and between workers.
-_MOST_LITERAL_BYTES = 8 << 20
+# As many partials go to the driver as they are; more, or larger ones, are merged by the workers
+# first.
+_MOST_GATHERED, _MOST_GATHERED_BYTES = 8, 64 << 20
 
 
 @dataclass(frozen=True)
@@ -129,11 +128,6 @@ def _handing_out(block: Block) -> Any:
     return lambda: block
 
 
-def handed_over(step: Pass[PartialT]) -> Pass[PartialT]:
-    """The task that is a pass itself, where it is too large to travel with each group's task."""
-    return step
-
-
 class ResidentBlocks:
     """Blocks that a cluster holds, and the groups that they are in at present.
 
@@ -165,14 +159,14 @@ class ResidentBlocks:
         graph: Graph = {}
         apart: list[Any] = []
         keys: list[TaskKey] = [(f"{step.name}-{token}", i) for i in range(len(self._groups))]
-        if size <= _MOST_LITERAL_BYTES:
+        if size <= MOST_LITERAL_BYTES:
             for key, (_, group) in zip(keys, self._groups, strict=True):
                 graph[group.key] = group
                 graph[key] = Task(key, pass_over_group, step, TaskRef(group.key))
         else:
             apart = self._started_apart(step, keys, token)
             graph.update((future.key, future) for future in apart)
-        if len(keys) > _MOST_GATHERED:
+        if len(keys) > _MOST_GATHERED or len(keys) * step.partial_bytes > _MOST_GATHERED_BYTES:
             keys = [with_merge_tree(graph, keys, token)]
         try:
             # A client sends at most every 10 ms: letting go of the last pass's futures before would

@@ -23,6 +23,7 @@ from daskmeans.passes.in_order import Fold, State, fold_blocks
 from daskmeans.passes.persist import Persist, decide, gathered_here, placed_on_cluster
 from daskmeans.passes.plan import BlockReading, Pass
 from daskmeans.passes.resident import ResidentBlocks
+from daskmeans.passes.room import check_room
 from daskmeans.passes.schedulers import (
     Scheduler,
     blas_on_one_thread,
@@ -82,6 +83,8 @@ class Runner:
         self._given = source
         self.n_passes = 0
         self._n_reads = 0
+        # Partials of so many bytes were found to fit.
+        self._room_for = 0
         self._persist = persist
         # Whether rows are in memory; and blocks that are kept as soon as they are read.
         self._resident = False
@@ -158,6 +161,9 @@ class Runner:
     def __call__(self, step: Pass[PartialT]) -> PartialT:
         """Run a pass and return the merged partial of all blocks."""
         n_blocks = self.source.n_blocks
+        if step.partial_bytes > self._room_for:
+            check_room(step.partial_bytes, threads_of(self._scheduler), self._client)
+            self._room_for = step.partial_bytes
         tell(PassStarted(step.name, n_blocks))
         started = time.perf_counter()
         self.n_passes += 1
@@ -228,7 +234,7 @@ class Runner:
         n_walks = self.source.n_blocks
         if not self._resident:
             n_walks = _WALKS_A_THREAD * threads_of(self._scheduler)
-        return graph_of_walks(step, self._readings, n_walks, token)
+        return graph_of_walks(step, self._readings, n_walks, token, apart=self._client is not None)
 
 
 class _Keeping:

@@ -6,12 +6,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Generic
 
 from daskmeans.blocks.block import Block
-from daskmeans.partials import PartialT
+from daskmeans.partials import PartialT, Sums
 from daskmeans.passes.plan import BlockReading, Pass, merge
 
 ReadBlock = Callable[[], Block]
@@ -21,12 +20,16 @@ class RunningMerge(Generic[PartialT]):
     """Partials merged as they come, two of the same number of blocks at a time.
 
     So each is merged as often as in a tree, and no more than a logarithm of their number is held.
+    Sums are added to a single one: of many clusters they may be as large as a block.
     """
 
     def __init__(self) -> None:
         self._levels: list[PartialT | None] = []
 
     def add(self, partial: PartialT) -> None:
+        if isinstance(partial, Sums) and self._levels:
+            self._levels = [merge(self._levels[0], partial)]
+            return
         for level, other in enumerate(self._levels):
             if other is None:
                 self._levels[level] = partial
@@ -138,17 +141,11 @@ def _taken_from(left: deque[ReadBlock]) -> Iterator[ReadBlock]:
         yield reading
 
 
-@dataclass(frozen=True)
-class WalkTask(Generic[PartialT]):
+def walk_over(step: Pass[PartialT], readings: tuple[BlockReading, ...]) -> PartialT:
     """The task of a run of blocks in a graph."""
-
-    step: Pass[PartialT]
-    readings: tuple[BlockReading, ...]
-
-    def __call__(self) -> PartialT:
-        found = walk(self.step, iter(self.readings), read_ahead=len(self.readings) > 1)
-        assert found is not None
-        return found
+    found = walk(step, iter(readings), read_ahead=len(readings) > 1)
+    assert found is not None
+    return found
 
 
 def runs_of_blocks(n_blocks: int, n_runs: int) -> list[range]:

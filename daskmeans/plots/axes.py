@@ -72,6 +72,17 @@ def axes_or_new(ax: Axes | None, width: float = 6.4, height: float = 4.8) -> Axe
     return new
 
 
+def short(value: float) -> str:
+    """Return a number as a tick or legend has it: few digits, thousands apart.
+
+    Examples
+    --------
+    >>> short(0.123456), short(1234567.8), short(2.5e12)
+    ('0.1235', '1,234,568', '2.5e+12')
+    """
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
+
+
 def cluster_colors(n_clusters: int) -> list[Any]:
     """Return a color for each cluster: of Okabe and Ito's while they last, else along viridis."""
     if n_clusters <= len(OKABE_ITO):

@@ -139,7 +139,7 @@ def test_many_partials_are_merged_by_workers(rows, expected, monkeypatch):
 
 
 def test_large_parameters_are_sent_once(rows, expected, monkeypatch):
-    monkeypatch.setattr(resident, "_MOST_LITERAL_BYTES", 100)
+    monkeypatch.setattr(resident, "MOST_LITERAL_BYTES", 100)
     with fresh_cluster(processes=False) as (cluster, client):
         tasks = Tasks()
         cluster.scheduler.add_plugin(tasks)
@@ -154,7 +154,7 @@ def test_large_parameters_are_sent_once(rows, expected, monkeypatch):
 @pytest.mark.parametrize("spoilt", [False, True])
 def test_nothing_is_left_on_the_workers(rows, monkeypatch, spoilt, literal):
     if not literal:
-        monkeypatch.setattr(resident, "_MOST_LITERAL_BYTES", 100)
+        monkeypatch.setattr(resident, "MOST_LITERAL_BYTES", 100)
     with fresh_cluster(processes=False) as (cluster, client):
         given = rows.copy()
         given[3000, 2] = np.nan if spoilt else 0.0

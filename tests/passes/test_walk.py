@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daskmeans.blocks.block import Block
+from daskmeans.partials import BinCounts
 from daskmeans.passes.plan import Pass
 from daskmeans.passes.walk import RunningMerge, runs_of_blocks, walk, walk_in_threads
 
@@ -46,6 +47,16 @@ def test_running_merge_holds_few(n):
         held = [partial for partial in merged._levels if partial is not None]
         assert len(held) == (number + 1).bit_count()
     assert sorted(merged.result().numbers) == list(range(n))
+
+
+@given(n=st.integers(1, 300))
+def test_sums_are_held_as_one(n):
+    """Those of many clusters may be as large as a block."""
+    merged = RunningMerge()
+    for number in range(n):
+        merged.add(BinCounts(np.array([[number]])))
+        assert len(merged._levels) == 1
+    assert merged.result().counts.item() == n * (n - 1) // 2
 
 
 @pytest.mark.parametrize("read_ahead", [False, True])

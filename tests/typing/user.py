@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import daskmeans
-from daskmeans import IterationState, KMeans, MiniBatchKMeans, metrics
+from daskmeans import BisectingKMeans, IterationState, KMeans, MiniBatchKMeans, metrics
 from daskmeans.datasets import make_blobs
 from daskmeans.errors import DaskMeansError, RowsError
 from daskmeans.preprocessing import Preprocessor, numeric_columns, put_back
@@ -27,6 +27,8 @@ def cluster(rows: NDArray[np.float32], folder: Path) -> int:
     model.save(folder / "model", overwrite=True)
     assert_type(KMeans.resume(folder / "checkpoint", rows), KMeans)
     daskmeans.load(str(folder / "model")).predict(rows)
+    assert_type(BisectingKMeans(3).fit(rows), BisectingKMeans)
+    assert_type(KMeans.from_sklearn(model.to_sklearn()), KMeans)
     return model.n_iter_
 
 
