@@ -1,7 +1,8 @@
-"""Render results as Markdown, and copy tables into the README.
+"""Render results as Markdown, and their summary into the README.
 
 python benchmarks/report.py            # results/peers*.json -> results/peers*.md and .png
-python benchmarks/report.py --readme   # the same, and their first tables into README.md
+python benchmarks/report.py --readme   # the same, and the table of README.md
+python benchmarks/report.py --check    # is that table the one of results/*.json?
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import click
 from contenders import OURS
 from data import short_count
 from plots import plot_ratios
+from readme_table import machines, readme_rows
 from results import CellResult, PeersResult, geometric_mean
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -57,11 +59,18 @@ def render_peers(result: PeersResult) -> str:
     return "\n".join(parts)
 
 
-def readme_block(result: PeersResult) -> str:
-    """The table of ratios with its caption, of the first dtype of the run."""
-    dtype = _dtypes(result)[0]
-    where = f"Measured on {result.date} with {machine_line(result.machine)}.\n"
-    return "\n".join([_ratio_caption(result, dtype), _ratio_table(result, dtype), where])
+def readme_block(folder: Path) -> str:
+    """The README's table of ratios, with its caption."""
+    header = ["work", "peer", "peer's time / ours", "measured"]
+    where = "; ".join(machine_line(machine) for machine in machines(folder))
+    return "\n".join(
+        [
+            "More than 1 means that ours is faster: geometric means over data sets, medians over "
+            "runs (lowest to highest).\n",
+            markdown_table(header, readme_rows(folder)),
+            f"2 threads, float32, {where}. Written by `python benchmarks/report.py --readme`.\n",
+        ]
+    )
 
 
 def write_peers(result: PeersResult, folder: Path, name: str) -> None:
@@ -232,8 +241,9 @@ def _dtypes(result: PeersResult) -> list[str]:
 
 
 @click.command()
-@click.option("--readme", is_flag=True, help="Copy the tables of ratios into README.md too.")
-def main(readme: bool) -> None:
+@click.option("--readme", is_flag=True, help="Write the table of README.md too.")
+@click.option("--check", is_flag=True, help="Write nothing; fail if README.md has another table.")
+def main(readme: bool, check: bool) -> None:
     """Render the results against peers as Markdown."""
     for name in ("peers", "peers-whole-fit"):
         source = RESULTS / f"{name}.json"
@@ -242,23 +252,18 @@ def main(readme: bool) -> None:
                 f"there is no results/{name}.json: run benchmarks/peers.py first, with and without "
                 "--work whole-fit."
             )
-        result = PeersResult.read(source)
-        write_peers(result, RESULTS, name)
-        if readme:
-            _copy_into_readme(name, readme_block(result))
-    for name in ("out_of_core", "cluster"):
-        if readme and (RESULTS / f"{name}.md").exists():
-            # All of it but its title.
-            _, _, block = (RESULTS / f"{name}.md").read_text().partition("\n\n")
-            _copy_into_readme(name, block)
-
-
-def _copy_into_readme(name: str, block: str) -> None:
+        if not check:
+            write_peers(PeersResult.read(source), RESULTS, name)
+    if not (readme or check):
+        return
+    before = _README.read_text()
     try:
-        text = replace_between_markers(_README.read_text(), name, block)
+        after = replace_between_markers(before, "summary", readme_block(RESULTS))
     except ValueError as error:
         raise click.ClickException(f"README.md: {error}") from None
-    _README.write_text(text)
+    if check and after != before:
+        raise click.ClickException("README.md has another table: run report.py --readme.")
+    _README.write_text(after)
 
 
 if __name__ == "__main__":

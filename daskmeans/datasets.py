@@ -82,7 +82,8 @@ def make_blobs(
     random_state: int = 0,
     return_labels: bool = False,
     return_centers: bool = False,
-) -> da.Array | tuple[Any, ...]:
+    # Any: a tuple with `return_labels` or `return_centers`, for which users need not ask.
+) -> da.Array | Any:
     """Lazy isotropic Gaussian blobs.
 
     Parameters
@@ -93,7 +94,7 @@ def make_blobs(
         Number of columns.
     centers : int or array-like of shape (n_centers, n_features), default=10
         The centers, or how many to draw. Drawn centers are uniform in the box from -10 to 10, as in
-        :func:`sklearn.datasets.make_blobs`, unless `overlap` is given.
+        `sklearn.datasets.make_blobs`, unless `overlap` is given.
     cluster_std : float or array-like of shape (n_centers,), default=1.0
         Standard deviation of each blob, the same along every feature.
     sizes : array-like of shape (n_centers,), default=None
@@ -214,7 +215,7 @@ def make_gauss_mixture(
     dtype : {"float16", "float32", "float64"}, default="float64"
         Data type of the rows.
     chunks : int, "auto" or tuple, default="auto"
-        As for :func:`make_blobs`.
+        As for `make_blobs`.
     random_state : int, default=0
         Seed, not negative.
 
@@ -283,7 +284,7 @@ def make_uniform(
     dtype : {"float16", "float32", "float64"}, default="float32"
         Data type of the rows.
     chunks : int, "auto" or tuple, default="auto"
-        As for :func:`make_blobs`.
+        As for `make_blobs`.
     random_state : int, default=0
         Seed, not negative.
 
@@ -360,7 +361,7 @@ def sample_image_pixels(dtype: DTypeLike = "uint8", chunks: Any = "auto") -> da.
     dtype : data-type, default="uint8"
         Data type of the rows. Values stay between 0 and 255.
     chunks : int, "auto" or tuple, default="auto"
-        As for :func:`make_blobs`.
+        As for `make_blobs`.
 
     Returns
     -------

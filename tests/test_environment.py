@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 
 # Where conda-forge's name is another one.
-CONDA_NAMES = {"matplotlib": "matplotlib-base"}
+CONDA_NAMES = {"build": "python-build", "matplotlib": "matplotlib-base"}
 
 
 def expanded(requirements, extras):

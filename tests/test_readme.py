@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import doctest
 import re
+import subprocess
+import sys
 from pathlib import Path
 
-import pytest
+from tests.sessions import failures_of, sessions_of
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SESSIONS = re.findall(r"^```python\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+SESSIONS = sessions_of(README)
 COMMANDS = [line.strip() for line in README.splitlines() if line.startswith("    python3 ")]
 
 
@@ -26,12 +27,7 @@ def test_sessions_give_what_they_show(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert SESSIONS
     for number, session in enumerate(SESSIONS):
-        examples = doctest.DocTestParser().get_doctest(
-            session, {}, f"session {number}", "README", 0
-        )
-        report = []
-        runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
-        assert runner.run(examples, out=report.append).failed == 0, "".join(report)
+        assert failures_of(session, f"session {number}") == ""
 
 
 def test_first_session_is_at_most_ten_lines():
@@ -60,7 +56,21 @@ def test_test_command_is_what_ci_runs():
     assert ran[-1] == test
 
 
-@pytest.mark.parametrize("place", ["start", "end"])
-def test_markers_of_the_benchmark_table(place):
-    """benchmarks/report.py writes between them."""
-    assert README.count(f"<!-- benchmark:peers:{place} -->") == 1
+def test_table_is_that_of_the_results():
+    """benchmarks/report.py --readme writes it."""
+    command = [sys.executable, str(ROOT / "benchmarks" / "report.py"), "--check"]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
+def test_first_screen_holds_picture_commands_and_table():
+    first_screen = "\n".join(README.splitlines()[:60])
+    assert re.search(r"^!\[.+\]\(.+\.png\)$", first_screen, flags=re.MULTILINE)
+    assert all(command in first_screen for command in COMMANDS)
+    assert "<!-- benchmark:summary:end -->" in first_screen
+
+
+def test_links_lead_to_files():
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", README)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []

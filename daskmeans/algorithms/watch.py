@@ -35,6 +35,15 @@ class IterationState:
         Since the fit began or was resumed.
     n_running : int
         Restarts that have not converged yet.
+
+    Examples
+    --------
+    >>> from daskmeans import IterationState, KMeans
+    >>> def good_enough(state: IterationState) -> bool:
+    ...     return state.inertia < 2
+    >>> X = [[0.0], [1.0], [2.0], [8.0], [9.5]]
+    >>> KMeans(2, init=[[0.0], [1.0]], tol=0).fit(X, callback=good_enough).stop_reason_
+    'center shift zero'
     """
 
     iteration: int

@@ -126,6 +126,7 @@ def cluster_rows(
     Returns
     -------
     ClusteredRows
+        Model, labels of all rows, centers in the units of the columns, and where the report is.
 
     Raises
     ------

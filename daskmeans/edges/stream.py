@@ -148,6 +148,7 @@ def stream(
     on_drift : function (StreamStep) -> object, optional
         Called for a batch whose inertia is more than `drift_ratio` times the smoothed one.
     drift_ratio : float, default=2.0
+        How often the smoothed inertia a batch must have to be told to `on_drift`.
     checkpoint : str or path, optional
         File or URL of a checkpoint. If it is there, model and source go on from it: no batch is
         lost, and none is used twice.
@@ -159,6 +160,7 @@ def stream(
     Returns
     -------
     StreamSummary
+        Batches, rows and skipped batches, and why the stream ended.
 
     Raises
     ------

@@ -30,6 +30,7 @@ def upload_to(client: Client) -> None:
     Parameters
     ----------
     client : distributed.Client
+        Of the cluster.
 
     Raises
     ------

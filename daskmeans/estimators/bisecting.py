@@ -7,7 +7,6 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
@@ -19,6 +18,7 @@ from daskmeans.algorithms.spherical import inertia_by
 from daskmeans.algorithms.survey import survey
 from daskmeans.blocks.inputs import ArrayLike, is_lazy
 from daskmeans.estimators.kmeans import KMeans
+from daskmeans.estimators.parameters import checks_parameters
 from daskmeans.estimators.rows import check_initial_centers, open_rows
 from daskmeans.estimators.saving import checked_centers, saved_by_name
 from daskmeans.passes.events import observing
@@ -155,8 +155,8 @@ class BisectingKMeans(KMeans):
         self.persist = persist
         self.metric = metric
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
+    @checks_parameters
+    def fit(  # type: ignore[override]  # takes no callback and no checkpoint
         self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None
     ) -> BisectingKMeans:
         """Compute the clustering.
@@ -172,7 +172,8 @@ class BisectingKMeans(KMeans):
 
         Returns
         -------
-        self
+        self : BisectingKMeans
+            Fitted.
 
         Raises
         ------

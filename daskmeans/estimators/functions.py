@@ -37,19 +37,28 @@ def k_means(
 
     Parameters
     ----------
-    X, n_clusters, sample_weight, init, n_init, max_iter, verbose, tol, random_state, algorithm, \
-            metric
-        See `KMeans`.
+    X, n_clusters, sample_weight, init, n_init, max_iter, verbose, tol, random_state, algorithm
+        As in `KMeans` and its `fit`.
     return_n_iter : bool, default=False
         Return the number of iterations too.
+    metric
+        As in `KMeans`.
 
     Returns
     -------
     centers : ndarray of shape (n_clusters, n_features), float64
+        What `cluster_centers_` would be.
     labels : ndarray or dask array of shape (n_samples,), int32
+        Lazy for rows that are lazy or in a store.
     inertia : float
+        Weighted sum of the squared distances of rows to their centers.
     n_iter : int
         Only with `return_n_iter`.
+
+    Raises
+    ------
+    ValueError
+        As in `KMeans.fit`.
 
     Examples
     --------
@@ -87,16 +96,29 @@ def kmeans_plusplus(
 
     Parameters
     ----------
-    X, n_clusters, sample_weight, random_state, metric
-        See `KMeans`.
+    X, n_clusters, sample_weight, random_state
+        As in `KMeans` and its `fit`.
     n_local_trials : int, default=None
         Candidates tried for each center; None means 2 + log(n_clusters).
+    metric
+        As in `KMeans`.
 
     Returns
     -------
     centers : ndarray of shape (n_clusters, n_features), float64
+        The chosen rows.
     indices : ndarray of shape (n_clusters,), int64
-        Numbers of the chosen rows in X.
+        Their numbers in X.
+
+    Raises
+    ------
+    ValueError
+        As in `KMeans.fit`.
+
+    Notes
+    -----
+    Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007, with the
+    local trials of its section 7.
 
     Examples
     --------
@@ -137,11 +159,22 @@ def kmeans_parallel(
     Parameters
     ----------
     X, n_clusters, sample_weight, oversampling_factor, init_rounds, random_state, metric
-        See `KMeans`.
+        As in `KMeans` and its `fit`.
 
     Returns
     -------
     centers : ndarray of shape (n_clusters, n_features), float64
+        Means of candidates, by weighted k-means.
+
+    Raises
+    ------
+    ValueError
+        As in `KMeans.fit`.
+
+    Notes
+    -----
+    Bahmani, Moseley, Vattani, Kumar and Vassilvitskii, "Scalable k-means++", VLDB 2012, algorithm
+    2, with a fixed number of candidates a round.
 
     Examples
     --------

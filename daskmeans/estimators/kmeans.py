@@ -19,7 +19,6 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     ClusterMixin,
     TransformerMixin,
-    _fit_context,
 )
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -52,6 +51,7 @@ from daskmeans.estimators.exchange import (
     to_sklearn,
 )
 from daskmeans.estimators.notebook import ShownInNotebooks
+from daskmeans.estimators.parameters import checks_parameters
 from daskmeans.estimators.rows import (
     check_initial_centers,
     check_rows,
@@ -293,7 +293,7 @@ class KMeans(
         self.init_rounds = init_rounds
         self.metric = metric
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @checks_parameters
     def fit(
         self,
         X: ArrayLike,
@@ -329,7 +329,8 @@ class KMeans(
 
         Returns
         -------
-        self
+        self : KMeans
+            Fitted.
 
         Raises
         ------
@@ -469,6 +470,7 @@ class KMeans(
 
     @property
     def converged_(self) -> bool:
+        """Whether iterations ended because nothing, or little enough, changed any more."""
         return self.stop_reason_ in _CONVERGED
 
     def _seeding(self, X: ArrayLike) -> Seeding:
@@ -510,13 +512,57 @@ class KMeans(
     def fit_predict(
         self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None
     ) -> Any:
-        """Compute the clustering and return `labels_`; see `fit`."""
+        """Compute the clustering and return `labels_`.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+
+        Returns
+        -------
+        labels : ndarray or dask array of shape (n_samples,), int32
+            Lazy for rows that are lazy or in a store.
+
+        Raises
+        ------
+        ValueError
+            As in `fit`.
+
+        Examples
+        --------
+        >>> from daskmeans import KMeans
+        >>> KMeans(2, random_state=0).fit_predict([[0.0], [1.0], [9.0]]).tolist()
+        [0, 0, 1]
+        """
         return self.fit(X, sample_weight=sample_weight).labels_
 
     def fit_transform(
         self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None
     ) -> Any:
-        """Compute the clustering and return the distances of X to the centers; see `transform`."""
+        """Compute the clustering and return the distances of X to the centers.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+
+        Returns
+        -------
+        distances : ndarray or dask array of shape (n_samples, n_clusters)
+            As `transform` gives them.
+
+        Raises
+        ------
+        ValueError
+            As in `fit`.
+
+        Examples
+        --------
+        >>> from daskmeans import KMeans
+        >>> KMeans(2, random_state=0).fit_transform([[0.0], [1.0], [9.0]]).tolist()
+        [[0.5, 9.0], [0.5, 8.0], [8.5, 0.0]]
+        """
         return self.fit(X, sample_weight=sample_weight).transform(X)
 
     def predict(self, X: ArrayLike) -> Any:
@@ -558,6 +604,18 @@ class KMeans(
         -------
         distances : ndarray or dask array of shape (n_samples, n_clusters)
             float32 for float32 rows, else float64. Lazy as in `predict`.
+
+        Raises
+        ------
+        ValueError
+            As in `predict`.
+
+        Examples
+        --------
+        >>> from daskmeans import KMeans
+        >>> model = KMeans(2, random_state=0).fit([[0.0], [1.0], [9.0]])
+        >>> model.transform([[5.0]]).tolist()
+        [[4.5, 4.0]]
         """
         check_is_fitted(self)
         rows = check_rows(self, X, reset=False)
@@ -578,6 +636,23 @@ class KMeans(
         ----------
         X, y, sample_weight
             As in `fit`.
+
+        Returns
+        -------
+        float
+            Minus the weighted sum of the squared distances of rows to their centers.
+
+        Raises
+        ------
+        ValueError
+            As in `predict`.
+
+        Examples
+        --------
+        >>> from daskmeans import KMeans
+        >>> model = KMeans(2, random_state=0).fit([[0.0], [1.0], [9.0]])
+        >>> model.score([[2.5], [9.0]])
+        -4.0
         """
         check_is_fitted(self)
         run = open_rows(self, X, sample_weight, reset=False)
@@ -599,11 +674,20 @@ class KMeans(
         Returns
         -------
         matplotlib Axes
+            What was drawn into.
 
         Raises
         ------
         MissingExtraError
             If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> import matplotlib
+        >>> matplotlib.use("agg")
+        >>> from daskmeans import KMeans
+        >>> KMeans(2, random_state=0).fit([[0.0], [1.0], [9.0]]).plot().get_title()
+        'Cluster profiles'
         """
         from daskmeans.plots.clusters import clusters
         from daskmeans.plots.profiles import profiles
@@ -631,6 +715,16 @@ class KMeans(
         OutputError
             If the file cannot be written.
         NotFittedError
+            Before `fit`.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from daskmeans import KMeans, load
+        >>> path = tempfile.mkdtemp() + "/model"
+        >>> KMeans(2, random_state=0).fit([[0.0], [1.0], [9.0]]).save(path)
+        >>> load(path).predict([[7.0]]).tolist()
+        [1]
         """
         save(self, path, overwrite=overwrite)
 
@@ -676,6 +770,7 @@ class KMeans(
         Parameters
         ----------
         model : sklearn.cluster.KMeans
+            Fitted.
 
         Returns
         -------

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from sklearn import cluster
-from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
@@ -39,6 +38,7 @@ from daskmeans.estimators.exchange import (
     to_sklearn_batches,
 )
 from daskmeans.estimators.kmeans import KMeans
+from daskmeans.estimators.parameters import checks_parameters
 from daskmeans.estimators.rows import (
     check_initial_centers,
     check_rows,
@@ -245,8 +245,8 @@ class MiniBatchKMeans(KMeans):
         self.dying_threshold = dying_threshold
         self.metric = metric
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
+    @checks_parameters
+    def fit(  # type: ignore[override]  # takes no callback and no checkpoint: `stream` has them
         self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None
     ) -> MiniBatchKMeans:
         """Compute the clustering from batches of the rows, epoch by epoch.
@@ -266,12 +266,21 @@ class MiniBatchKMeans(KMeans):
 
         Returns
         -------
-        self
+        self : MiniBatchKMeans
+            Fitted.
 
         Raises
         ------
         ValueError
             For rows that k-means cannot take, see `KMeans.fit`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from daskmeans import MiniBatchKMeans
+        >>> X = np.repeat([[1.0], [9.0]], 500, axis=0)
+        >>> sorted(MiniBatchKMeans(2, random_state=0).fit(X).cluster_centers_.ravel().tolist())
+        [1.0, 9.0]
         """
         rules = self._rules()
         run = self._open(X, sample_weight, reset=True)
@@ -303,7 +312,7 @@ class MiniBatchKMeans(KMeans):
             self.inertia_ = self.history_[-1].smoothed_inertia * fitted.total_weight
         return self
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @checks_parameters
     def partial_fit(
         self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None
     ) -> MiniBatchKMeans:
@@ -323,7 +332,8 @@ class MiniBatchKMeans(KMeans):
 
         Returns
         -------
-        self
+        self : MiniBatchKMeans
+            One step further.
 
         Raises
         ------
@@ -360,6 +370,7 @@ class MiniBatchKMeans(KMeans):
 
     @property
     def converged_(self) -> bool:
+        """Whether `fit` ended because nothing, or little enough, changed any more."""
         return self.stop_reason_ in (TOLERANCE, NO_IMPROVEMENT)
 
     def _restore(
@@ -402,6 +413,7 @@ class MiniBatchKMeans(KMeans):
         Returns
         -------
         sklearn.cluster.MiniBatchKMeans
+            Fitted.
 
         Raises
         ------
@@ -425,6 +437,7 @@ class MiniBatchKMeans(KMeans):
         Parameters
         ----------
         model : sklearn.cluster.MiniBatchKMeans
+            Fitted.
 
         Returns
         -------

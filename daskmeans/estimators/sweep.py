@@ -181,14 +181,18 @@ def sweep(
         sample: after ten iterations the half with the higher inertia is dropped, and so on, and the
         best converges there; it alone makes full passes. For other `init` the half with the higher
         inertia is dropped every five passes. False lets all of them converge in full passes.
-    max_iter, tol, max_passes, persist, algorithm, metric
-        See `KMeans`.
+    max_iter, tol
+        As in `KMeans`.
     rtol : float, default=3e-4
         A model is done once an iteration lowers its inertia by less than this share of it. More
         than the 0 of `KMeans`: to tell numbers of clusters apart needs no last digits, and one slow
         model would make all passes alone.
+    max_passes, persist
+        As in `KMeans`.
     random_state : int, RandomState instance or None, default=None
         Determines seeding. An int gives the same result each time.
+    algorithm, metric
+        As in `KMeans`.
 
     Returns
     -------

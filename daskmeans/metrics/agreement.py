@@ -52,8 +52,20 @@ def contingency_matrix(labels_true: ArrayLike, labels_pred: ArrayLike) -> Array:
 def adjusted_rand_score(labels_true: ArrayLike, labels_pred: ArrayLike) -> float:
     """Return the Rand index adjusted for chance: 1 for the same clusters, about 0 for random ones.
 
-    Parameters, errors and the pass are those of `contingency_matrix`; the value is that of
-    `sklearn.metrics.adjusted_rand_score`.
+    Parameters
+    ----------
+    labels_true, labels_pred
+        As in `contingency_matrix`.
+
+    Returns
+    -------
+    float
+        From -0.5 to 1, as `sklearn.metrics.adjusted_rand_score`.
+
+    Raises
+    ------
+    ValueError
+        As in `contingency_matrix`.
 
     Notes
     -----
@@ -83,8 +95,20 @@ def adjusted_rand_score(labels_true: ArrayLike, labels_pred: ArrayLike) -> float
 def mutual_info_score(labels_true: ArrayLike, labels_pred: ArrayLike) -> float:
     """Return the mutual information of two labellings, in nats.
 
-    Parameters, errors and the pass are those of `contingency_matrix`; the value is that of
-    `sklearn.metrics.mutual_info_score`.
+    Parameters
+    ----------
+    labels_true, labels_pred
+        As in `contingency_matrix`.
+
+    Returns
+    -------
+    float
+        0 or more, as `sklearn.metrics.mutual_info_score`.
+
+    Raises
+    ------
+    ValueError
+        As in `contingency_matrix`.
 
     Examples
     --------
@@ -102,9 +126,10 @@ def normalized_mutual_info_score(
 
     Parameters
     ----------
-    labels_true, labels_pred : array-likes or dask arrays of shape (n_samples,)
-        See `contingency_matrix`, whose errors and pass these are.
+    labels_true, labels_pred
+        As in `contingency_matrix`.
     average_method : {"arithmetic", "geometric", "min", "max"}, default="arithmetic"
+        The mean of the two entropies.
 
     Returns
     -------
@@ -114,7 +139,7 @@ def normalized_mutual_info_score(
     Raises
     ------
     ValueError
-        For another `average_method`.
+        For another `average_method`; as in `contingency_matrix`.
 
     Examples
     --------
@@ -137,8 +162,20 @@ def adjusted_mutual_info_score(
 ) -> float:
     """Return the mutual information adjusted for chance, which random labels have none of.
 
-    Parameters, errors and the pass are those of `normalized_mutual_info_score`; the value is that
-    of `sklearn.metrics.adjusted_mutual_info_score`.
+    Parameters
+    ----------
+    labels_true, labels_pred, average_method
+        As in `normalized_mutual_info_score`.
+
+    Returns
+    -------
+    float
+        At most 1, as `sklearn.metrics.adjusted_mutual_info_score`.
+
+    Raises
+    ------
+    ValueError
+        As in `normalized_mutual_info_score`.
 
     Notes
     -----

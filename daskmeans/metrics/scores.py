@@ -50,12 +50,20 @@ def simplified_silhouette_score(
 ) -> float:
     """Return the mean silhouette by distances to centers instead of to all rows.
 
-    The parameters are those of `inertia`.
+    Parameters
+    ----------
+    X, labels, sample_weight
+        As in `inertia`.
+
+    Returns
+    -------
+    float
+        From -1 to 1, higher is better.
 
     Raises
     ------
     ValueError
-        If there are not from 2 clusters to one fewer than rows; as `inertia`.
+        If there are not from 2 clusters to one fewer than rows; as in `inertia`.
 
     Notes
     -----
@@ -78,12 +86,20 @@ def squared_euclidean_silhouette_score(
 ) -> float:
     """Return the mean silhouette by squared distances, of all rows, as Spark's evaluator does.
 
-    The parameters are those of `inertia`.
+    Parameters
+    ----------
+    X, labels, sample_weight
+        As in `inertia`.
+
+    Returns
+    -------
+    float
+        From -1 to 1, higher is better.
 
     Raises
     ------
     ValueError
-        If there are not from 2 clusters to one fewer than rows; as `inertia`.
+        If there are not from 2 clusters to one fewer than rows; as in `inertia`.
 
     Notes
     -----
@@ -106,7 +122,15 @@ def cosine_silhouette_score(
 ) -> float:
     """Return the mean silhouette by cosine distances, of all rows, as Spark's evaluator does.
 
-    The parameters are those of `inertia`.
+    Parameters
+    ----------
+    X, labels, sample_weight
+        As in `inertia`.
+
+    Returns
+    -------
+    float
+        From -1 to 1, higher is better.
 
     Raises
     ------
@@ -133,12 +157,20 @@ def davies_bouldin_score(
 ) -> float:
     """Return the Davies-Bouldin index: how close clusters are for their spreads; lower is better.
 
-    The parameters are those of `inertia`.
+    Parameters
+    ----------
+    X, labels, sample_weight
+        As in `inertia`.
+
+    Returns
+    -------
+    float
+        0 or more, lower is better.
 
     Raises
     ------
     ValueError
-        If there are not from 2 clusters to one fewer than rows; as `inertia`.
+        If there are not from 2 clusters to one fewer than rows; as in `inertia`.
 
     Notes
     -----
@@ -159,12 +191,20 @@ def calinski_harabasz_score(
 ) -> float:
     """Return the ratio of the variances between and within clusters; higher is better.
 
-    The parameters are those of `inertia`.
+    Parameters
+    ----------
+    X, labels, sample_weight
+        As in `inertia`.
+
+    Returns
+    -------
+    float
+        0 or more, higher is better.
 
     Raises
     ------
     ValueError
-        If there are not from 2 clusters to one fewer than rows; as `inertia`.
+        If there are not from 2 clusters to one fewer than rows; as in `inertia`.
 
     Notes
     -----
@@ -192,7 +232,7 @@ def silhouette_score(
     Parameters
     ----------
     X, labels
-        As for `inertia`.
+        As in `inertia`.
     sample_size : int, default=2000
         Rows of the sample, at most 10,000; all rows if there are fewer.
     random_state : int, RandomState instance or None, default=0
@@ -201,11 +241,12 @@ def silhouette_score(
     Returns
     -------
     float
+        From -1 to 1, higher is better.
 
     Raises
     ------
     ValueError
-        If the sample has not from 2 clusters to one fewer than rows; as `inertia`.
+        If the sample has not from 2 clusters to one fewer than rows; as in `inertia`.
 
     Notes
     -----
@@ -224,13 +265,21 @@ def silhouette_score(
 def cluster_sizes(X: ArrayLike, labels: Any, *, sample_weight: ArrayLike | None = None) -> Array:
     """Return the weight of each cluster: its rows, where there are no weights.
 
-    The parameters and errors are those of `inertia`.
+    Parameters
+    ----------
+    X, labels, sample_weight
+        As in `inertia`.
 
     Returns
     -------
     ndarray of shape (n_clusters,), float64
         In the order of the labels. Of lazy labels every number from the smallest to the largest has
         its place.
+
+    Raises
+    ------
+    ValueError
+        As in `inertia`.
 
     Examples
     --------
@@ -245,12 +294,20 @@ def cluster_sizes(X: ArrayLike, labels: Any, *, sample_weight: ArrayLike | None 
 def cluster_spreads(X: ArrayLike, labels: Any, *, sample_weight: ArrayLike | None = None) -> Array:
     """Return the root mean squared distance of each cluster's rows to their mean.
 
-    The parameters and errors are those of `inertia`.
+    Parameters
+    ----------
+    X, labels, sample_weight
+        As in `inertia`.
 
     Returns
     -------
     ndarray of shape (n_clusters,), float64
         In the order of the labels, as `cluster_sizes`; NaN for a cluster without rows.
+
+    Raises
+    ------
+    ValueError
+        As in `inertia`.
 
     Examples
     --------

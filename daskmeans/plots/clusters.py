@@ -37,6 +37,7 @@ def clusters(
     Parameters
     ----------
     model : fitted KMeans
+        Its centers are drawn among the rows.
     X : array-like of shape (n_samples, n_features)
         Rows, of any kind that `KMeans.fit` takes.
     features : pair of int or str, optional
@@ -52,6 +53,7 @@ def clusters(
     Returns
     -------
     matplotlib Axes
+        What was drawn into.
 
     Raises
     ------
@@ -140,13 +142,15 @@ def label_map(labels: Any, shape: tuple[int, int], *, ax: Axes | None = None) ->
     labels : ndarray or dask array of shape (height * width,), int
         A pixel's label after that of the one to its left. Of more than 2,000 pixels along a side
         every so many-th is drawn.
-    shape : (height, width)
+    shape : tuple of (height, width)
+        Of the image, in pixels.
     ax : matplotlib Axes, optional
         Where to draw; a new figure's by default.
 
     Returns
     -------
     matplotlib Axes
+        What was drawn into.
 
     Raises
     ------

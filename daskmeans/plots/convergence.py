@@ -25,6 +25,7 @@ def convergence(model: FittedModel, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     model : fitted KMeans or MiniBatchKMeans
+        Its `history_` is drawn.
     ax : matplotlib Axes, optional
         Where to draw; a new figure's by default. Twin axes with the center shift are added to it.
 
@@ -32,6 +33,11 @@ def convergence(model: FittedModel, *, ax: Axes | None = None) -> Axes:
     -------
     matplotlib Axes
         Those of the inertia.
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
 
     Examples
     --------

@@ -28,6 +28,7 @@ def profiles(
     Parameters
     ----------
     model : fitted KMeans
+        Its centers are drawn.
     feature_names : sequence of str, optional
         By default those of the DataFrame that the model was fitted to, or numbers.
     ax : matplotlib Axes, optional
@@ -36,6 +37,7 @@ def profiles(
     Returns
     -------
     matplotlib Axes
+        What was drawn into.
 
     Raises
     ------
@@ -86,12 +88,19 @@ def sizes(model: FittedModel, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     model : fitted KMeans
+        Its `labels_` are counted.
     ax : matplotlib Axes, optional
         Where to draw; a new figure's by default.
 
     Returns
     -------
     matplotlib Axes
+        What was drawn into.
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
 
     Examples
     --------

@@ -30,6 +30,7 @@ def silhouette(
     Parameters
     ----------
     model : fitted KMeans
+        It labels the rows.
     X : array-like of shape (n_samples, n_features)
         Rows, of any kind that `KMeans.fit` takes: one pass draws the sample.
     n_samples : int, default=2000
@@ -42,6 +43,7 @@ def silhouette(
     Returns
     -------
     matplotlib Axes
+        What was drawn into.
 
     Raises
     ------

@@ -30,12 +30,14 @@ def elbow(result: Swept, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     result : SweepResult
+        What `daskmeans.sweep` returned.
     ax : matplotlib Axes, optional
         Where to draw; a new figure's by default.
 
     Returns
     -------
     matplotlib Axes
+        What was drawn into.
 
     Raises
     ------
@@ -76,6 +78,7 @@ def metrics(result: Swept, names: Sequence[str] | None = None, *, ax: Axes | Non
     Parameters
     ----------
     result : SweepResult
+        What `daskmeans.sweep` returned.
     names : sequence of str, optional
         Of the metrics; all by default. Several are each scaled to their own range.
     ax : matplotlib Axes, optional
@@ -84,6 +87,7 @@ def metrics(result: Swept, names: Sequence[str] | None = None, *, ax: Axes | Non
     Returns
     -------
     matplotlib Axes
+        What was drawn into.
 
     Raises
     ------

@@ -9,7 +9,7 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -18,6 +18,7 @@ from daskmeans.algorithms.columns import Limits, survey_columns
 from daskmeans.algorithms.seeding import new_seed
 from daskmeans.blocks.inputs import ArrayLike, column_names, is_lazy
 from daskmeans.errors import RowsError
+from daskmeans.estimators.parameters import checks_parameters
 from daskmeans.estimators.rows import check_rows, open_rows
 from daskmeans.preprocessing.changes import Changes, changed_block, changed_frame, kept_block
 from daskmeans.preprocessing.lazily import as_numbers, change_lazily, kept_lazily
@@ -84,6 +85,13 @@ class Preprocessor(TransformerMixin, BaseEstimator):
     >>> X = np.array([[1.0, 900.0], [np.nan, 100.0], [3.0, 200.0], [3.0, 800.0]])
     >>> Preprocessor().fit(X).mean_.tolist()
     [2.3333333333333335, 500.0]
+    >>> prepare = Preprocessor(outliers=1.3).fit(X)
+    >>> prepare.kept(X).tolist()
+    [False, True, True, True]
+    >>> prepare.inverse_transform(prepare.transform(X)).round()[:, 1].tolist()
+    [100.0, 200.0, 800.0]
+    >>> prepare.get_feature_names_out().tolist()
+    ['x0', 'x1']
     >>> make_pipeline(Preprocessor(), KMeans(2, random_state=0)).fit_predict(X).shape
     (4,)
     """
@@ -128,7 +136,7 @@ class Preprocessor(TransformerMixin, BaseEstimator):
         self.standardize = standardize
         self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @checks_parameters
     def fit(
         self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None
     ) -> Preprocessor:
@@ -145,7 +153,8 @@ class Preprocessor(TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        self
+        self : Preprocessor
+            Fitted.
 
         Raises
         ------
@@ -239,11 +248,17 @@ class Preprocessor(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : pandas or dask DataFrame, or array-like of shape (n_samples, n_features)
+            With the columns of the fit.
 
         Returns
         -------
         ndarray or dask array of shape (n_samples,), bool
             Lazy for rows that are lazy or in a store.
+
+        Raises
+        ------
+        RowsError
+            If X does not have the columns of the fit.
         """
         table = self._table(X)
         if is_lazy(table):
@@ -256,10 +271,17 @@ class Preprocessor(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like or dask array of shape (n_samples, len(columns_))
+            A column for each of `columns_`.
 
         Returns
         -------
         ndarray or dask array of shape (n_samples, len(columns_)), float64
+            Filled values, and those that were clipped, stay what they became.
+
+        Raises
+        ------
+        RowsError
+            If there is not a column for each of `columns_`.
         """
         check_is_fitted(self)
         array: Any = X if isinstance(X, da.Array) else np.asarray(X, dtype=np.float64)
@@ -271,7 +293,18 @@ class Preprocessor(TransformerMixin, BaseEstimator):
         return array if mean is None else array * scale + mean
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:
-        """Return the names of the columns that are taken; `input_features` is ignored."""
+        """Return the names of the columns that are taken.
+
+        Parameters
+        ----------
+        input_features : object, default=None
+            Ignored, here for scikit-learn's interface.
+
+        Returns
+        -------
+        ndarray of shape (len(columns_),), object
+            Text: those of a DataFrame's columns, or `x` and the number of an array's.
+        """
         check_is_fitted(self)
         named = hasattr(self, "feature_names_in_")
         names = [str(name) if named else f"x{name}" for name in self.columns_]

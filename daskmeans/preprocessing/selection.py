@@ -25,10 +25,12 @@ def numeric_columns(X: ArrayLike) -> list[Any]:
     Parameters
     ----------
     X : pandas or dask DataFrame, or array-like of shape (n_samples, n_features)
+        What `Preprocessor.fit` takes.
 
     Returns
     -------
     list of str or int
+        In their order.
 
     Raises
     ------
