@@ -23,7 +23,7 @@ from daskmeans.edges.row_options import opened_rows, row_options
 from daskmeans.edges.zarr_output import ZARR_ARRAY, write_zarr
 from daskmeans.estimators.kmeans import KMeans
 from daskmeans.estimators.saving import is_model, load
-from daskmeans.typing import Array
+from daskmeans.typing import Array, Metric
 from daskmeans.version import __version__
 
 _SCHEDULERS = ("threads", "processes", "sync")
@@ -212,6 +212,13 @@ def run(
     show_default=True,
     help="Keep rows in memory: auto does if they fit in half of what is free.",
 )
+@click.option(
+    "--metric",
+    type=click.Choice(["euclidean", "cosine"]),
+    default="euclidean",
+    show_default=True,
+    help="cosine: rows count by their directions.",
+)
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
 @row_options
 @_scheduler
@@ -229,6 +236,7 @@ def fit(
     rtol: float,
     max_passes: int | None,
     persist: str,
+    metric: Metric,
     seed: int,
     scheduler: str,
     overwrite: bool,
@@ -254,6 +262,7 @@ def fit(
         rtol=rtol,
         max_passes=max_passes,
         persist=_PERSIST[persist],
+        metric=metric,
         random_state=seed,
     )
     with _running_on(scheduler):
