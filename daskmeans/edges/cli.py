@@ -25,7 +25,7 @@ from daskmeans.estimators.archive import is_there
 from daskmeans.estimators.checkpoint import read_checkpoint
 from daskmeans.estimators.kmeans import KMeans
 from daskmeans.estimators.saving import is_model, load
-from daskmeans.typing import Array
+from daskmeans.typing import Array, Metric
 from daskmeans.version import __version__
 
 _SCHEDULERS = ("threads", "processes", "sync")
@@ -226,6 +226,13 @@ def run(
     show_default=True,
     help="Keep rows in memory: auto does if they fit in half of what is free.",
 )
+@click.option(
+    "--metric",
+    type=click.Choice(["euclidean", "cosine"]),
+    default="euclidean",
+    show_default=True,
+    help="cosine: rows count by their directions.",
+)
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
 @row_options
 @_scheduler
@@ -246,6 +253,7 @@ def fit(
     checkpoint: str | None,
     resume: bool,
     persist: str,
+    metric: Metric,
     seed: int,
     scheduler: str,
     overwrite: bool,
@@ -275,6 +283,7 @@ def fit(
         max_passes=max_passes,
         max_seconds=max_seconds,
         persist=_PERSIST[persist],
+        metric=metric,
         random_state=seed,
     )
     with _running_on(scheduler):

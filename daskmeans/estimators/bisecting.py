@@ -11,8 +11,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from daskmeans.algorithms.assignment import Assignment, CenterSet, measure
-from daskmeans.algorithms.bisecting import Rules, Strategy, bisect, least_rows
+from daskmeans.algorithms.bisecting import bisect, least_rows
 from daskmeans.algorithms.center_tree import CenterTree, TreeCenters
+from daskmeans.algorithms.growing_tree import Rules, Strategy
 from daskmeans.algorithms.seeding import new_seed
 from daskmeans.algorithms.spherical import inertia_by
 from daskmeans.algorithms.survey import survey

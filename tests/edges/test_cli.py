@@ -64,13 +64,13 @@ class TestRoundTrip:
     def test_options_reach_the_estimator(self, store, run):
         run(
             *("fit", store, "-k", 3, "--model", "model", "--init", "k-means||", "--n-init", 2),
-            *("--max-iter", 5, "--tol", 0.25, "--seed", 9),
+            *("--max-iter", 5, "--tol", 0.25, "--seed", 9, "--metric", "cosine"),
         )
         params = load("model").get_params()
         assert params == {
             **KMeans().get_params(),
             **{"n_clusters": 3, "init": "k-means||", "n_init": 2, "max_iter": 5},
-            **{"tol": 0.25, "random_state": 9},
+            **{"tol": 0.25, "random_state": 9, "metric": "cosine"},
         }
 
     def test_predict_labels_as_the_estimator_does(self, store, rows, model, run):
