@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from daskmeans.algorithms.watch import IterationState
+from daskmeans.estimators.bisecting import BisectingKMeans
 from daskmeans.estimators.functions import k_means, kmeans_parallel, kmeans_plusplus
 from daskmeans.estimators.kmeans import KMeans
 from daskmeans.estimators.minibatch import MiniBatchKMeans
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from daskmeans.estimators.sweep import sweep
 
 __all__ = [
+    "BisectingKMeans",
     "IterationState",
     "KMeans",
     "MiniBatchKMeans",

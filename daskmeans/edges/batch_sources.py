@@ -41,8 +41,8 @@ class Batch:
     """
 
     name: str
-    rows: ArrayLike | None
-    weights: ArrayLike | None
+    rows: Any
+    weights: Any
     position: Any
     error: Exception | None = None
 

@@ -21,6 +21,8 @@ from daskmeans.edges.outputs import MODEL, check_apart, check_output
 from daskmeans.edges.progress import progress_bar
 from daskmeans.edges.row_options import opened_rows, row_options
 from daskmeans.edges.zarr_output import ZARR_ARRAY, write_zarr
+from daskmeans.estimators.archive import is_there
+from daskmeans.estimators.checkpoint import read_checkpoint
 from daskmeans.estimators.kmeans import KMeans
 from daskmeans.estimators.saving import is_model, load
 from daskmeans.typing import Array
@@ -206,6 +208,18 @@ def run(
 )
 @click.option("--max-passes", type=click.IntRange(2), help="Most reads of all rows.")
 @click.option(
+    "--max-seconds",
+    type=click.FloatRange(0, min_open=True),
+    help="Begin no iteration after so many, and keep the centers so far.",
+)
+@click.option("--checkpoint", help="File or URL that the fit can go on from, should it be ended.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on from --checkpoint if it is there, with the options that the fit began with; "
+    "--max-seconds counts anew.",
+)
+@click.option(
     "--persist",
     type=click.Choice(list(_PERSIST)),
     default="auto",
@@ -228,6 +242,9 @@ def fit(
     tol: float,
     rtol: float,
     max_passes: int | None,
+    max_seconds: float | None,
+    checkpoint: str | None,
+    resume: bool,
     persist: str,
     seed: int,
     scheduler: str,
@@ -240,6 +257,9 @@ def fit(
     """
     if labels is None and model is None:
         raise click.UsageError("Nothing to keep: give --labels, --model or both.")
+    if resume and checkpoint is None:
+        raise click.UsageError("Nothing to go on from: give --resume a --checkpoint.")
+    resumed = _unfinished(checkpoint, n_clusters) if checkpoint is not None and resume else None
     rows = opened_rows(store, **selection)
     outputs = {path: kind for path, kind in ((labels, ZARR_ARRAY), (model, MODEL)) if path}
     check_apart([path for path in (labels, model) if path], [store])
@@ -253,21 +273,39 @@ def fit(
         tol=tol,
         rtol=rtol,
         max_passes=max_passes,
+        max_seconds=max_seconds,
         persist=_PERSIST[persist],
         random_state=seed,
     )
     with _running_on(scheduler):
         with progress_bar(max_iter):
-            estimator.fit(rows)
+            if resumed is not None:
+                estimator = KMeans.resume(resumed, rows, max_seconds=max_seconds)
+            else:
+                estimator.fit(rows, checkpoint=checkpoint)
         # The model first: should the disk be full, the labels can be made again from it.
         if model is not None:
             estimator.save(model, overwrite=overwrite)
         if labels is not None:
             write_zarr(_writable(estimator.labels_), labels, overwrite=overwrite)
     click.echo(
-        f"{estimator.labels_.shape[0]:,} rows, {n_clusters} clusters: {estimator.n_iter_} "
-        f"iterations, {estimator.n_passes_} passes, inertia {estimator.inertia_:.10g}"
+        f"{estimator.labels_.shape[0]:,} rows, {len(estimator.cluster_centers_)} clusters: "
+        f"{estimator.n_iter_} iterations, {estimator.n_passes_} passes, inertia "
+        f"{estimator.inertia_:.10g} ({estimator.stop_reason_})"
     )
+
+
+def _unfinished(checkpoint: str, n_clusters: int) -> str | None:
+    """Return the checkpoint if it is there: of a fit with as many clusters."""
+    if not is_there(checkpoint):
+        return None
+    found = read_checkpoint(checkpoint).parameters.get("n_clusters")
+    if found != n_clusters:
+        raise click.ClickException(
+            f"{checkpoint} is of a fit with {found} clusters, and {n_clusters} are asked for: give "
+            "another --checkpoint, or the same number."
+        )
+    return checkpoint
 
 
 @main.command()

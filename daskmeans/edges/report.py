@@ -21,6 +21,7 @@ from daskmeans.edges.report_page import Table, facts, page
 from daskmeans.edges.zarr_output import write_zarr
 from daskmeans.estimators.kmeans import KMeans
 from daskmeans.estimators.sweep import SweepResult
+from daskmeans.metrics.registry import spelled
 from daskmeans.preprocessing import Preprocessor
 from daskmeans.typing import Array
 from daskmeans.version import __version__
@@ -148,11 +149,11 @@ def _clusters(found: Clustered) -> Table:
 
 def _compared(found: SweepResult) -> Table:
     best = ", ".join(
-        f"{name.replace('_', ' ')} {'none' if k is None else k}" for name, k in found.best.items()
+        f"{spelled(name)} {'none' if k is None else k}" for name, k in found.best.items()
     )
     return Table(
         "Numbers of clusters",
-        ("clusters", *(name.replace("_", " ") for name in found.scores)),
+        ("clusters", *map(spelled, found.scores)),
         [
             (str(k), *(values[i] for values in found.scores.values()))
             for i, k in enumerate(found.n_clusters)
@@ -201,7 +202,7 @@ def _choices(found: Clustered) -> Table:
             "iterations of the last fit": f"{model.n_iter_} ({model.stop_reason_})",
             "inertia": model.inertia_,
             **{
-                name.replace("_", " "): value
+                spelled(name): value
                 for name, value in found.scores.items()
                 if name != "inertia" and np.ndim(value) == 0
             },

@@ -17,6 +17,8 @@ from daskmeans.estimators.sweep import SweepResult
 from daskmeans.typing import Array
 
 _DOTS_PER_INCH = 110
+# Beyond this two do not stand side by side on a page.
+_WIDE_INCHES = 8.0
 # Beyond this nobody reads the numbers in a plot.
 _LARGEST_INCHES = 16.0
 
@@ -31,10 +33,13 @@ class Picture:
         What a reader who does not see it is told.
     source : str
         A `data:` URL of a PNG image.
+    wide : bool
+        It takes a line of the page for itself.
     """
 
     title: str
     source: str
+    wide: bool
 
 
 def check_matplotlib() -> None:
@@ -78,8 +83,8 @@ def pictures(
     drawn: list[tuple[float, float, Callable[..., Any]]] = []
     if len(found.models) > 1:
         drawn += [
-            (6.4, 4.8, lambda ax: plots.elbow(found, ax=ax)),
-            (7.2, 5.4, lambda ax: plots.metrics(found, ax=ax)),
+            (6.4, 5.0, lambda ax: plots.elbow(found, ax=ax)),
+            (6.4, 5.6, lambda ax: plots.metrics(found, ax=ax)),
         ]
     drawn += [
         (7.2, 5.4, lambda ax: plots.clusters(model, rows, random_state=random_state, ax=ax)),
@@ -107,4 +112,4 @@ def _picture(width: float, height: float, draw: Callable[..., Any]) -> Picture:
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=_DOTS_PER_INCH)
     text = base64.b64encode(image.getvalue()).decode("ascii")
-    return Picture(ax.get_title(), f"data:image/png;base64,{text}")
+    return Picture(ax.get_title(), f"data:image/png;base64,{text}", width > _WIDE_INCHES)

@@ -18,8 +18,10 @@ th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #ddd
 th:first-child, td:first-child { text-align: left; }
 thead th { border-bottom: 2px solid #888; }
 .wide { overflow-x: auto; }
-.pictures { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
-img { max-width: 100%; height: auto; border: 1px solid #eee; }
+.pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr));
+            gap: 1rem; align-items: start; }
+img { max-width: 100%; height: auto; justify-self: center; }
+img.wide { grid-column: 1 / -1; }
 """
 
 
@@ -86,10 +88,13 @@ def _table(table: Table) -> str:
 
 
 def _pictures(pictures: Sequence[Picture]) -> str:
-    images = "\n".join(
-        f'<img src="{picture.source}" alt="{escape(picture.title)}">' for picture in pictures
-    )
+    images = "\n".join(_picture(picture) for picture in pictures)
     return f'<h2>Pictures</h2>\n<div class="pictures">\n{images}\n</div>'
+
+
+def _picture(picture: Picture) -> str:
+    kind = ' class="wide"' if picture.wide else ""
+    return f'<img{kind} src="{picture.source}" alt="{escape(picture.title)}">'
 
 
 def shown(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import queue
@@ -10,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import Any, Literal, TypeAlias
 
@@ -18,12 +19,17 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from daskmeans.algorithms.minibatch import StepRecord
+from daskmeans.blocks.block import make_block
+from daskmeans.blocks.inputs import weights_in_memory
 from daskmeans.edges.batch_sources import Batch, BatchSource, batch_source
 from daskmeans.edges.stream_checkpoint import StreamPosition, read_position, write_position
 from daskmeans.errors import RowsError
 from daskmeans.estimators.minibatch import MiniBatchKMeans
-from daskmeans.estimators.rows import stays_in_place
+from daskmeans.estimators.rows import metric_of, stays_in_place
+from daskmeans.preprocessing.selection import is_frame
 from daskmeans.typing import Array
+
+_log = logging.getLogger("daskmeans")
 
 # Steps before an alarm: the smoothed inertia needs a few batches.
 _QUIET_STEPS = 10
@@ -131,8 +137,9 @@ def stream(
     read_ahead : int, default=2
         Batches that may wait, at least 1, beside the one that is being read.
     replays : bool, default=True
-        An iterable begins with its first batch after a restart, and those that the checkpoint knows
-        are skipped. False for a source that goes on by itself.
+        An iterable begins with its first batch after a restart, and as many as the checkpoint knows
+        of are skipped. False for a source that goes on by itself, and for one in another order each
+        time, such as `as_completed`: it has to leave out itself what was used.
     on_bad : {"raise", "skip"}, default="raise"
         What happens for a batch that cannot be read or that `partial_fit` refuses. The model stays
         as it was in either case.
@@ -192,6 +199,7 @@ def stream(
     ):
         reason = loop.run(coming, stop, n_batches, ends, bar)
     loop.summary.reason = reason
+    _log.info("Stream ended after %d batches: %s.", loop.summary.n_batches, reason)
     return loop.summary
 
 
@@ -301,14 +309,13 @@ class _Loop:
         self._position: Any = None
         # Batches that wait for enough rows to make centers from.
         self._waiting: list[Batch] = []
-        self._n_waiting = 0
 
     def resume(self) -> Any:
         """Take model and counts from the checkpoint if there is one; return the position."""
         saved = None if self._checkpoint is None else read_position(self._checkpoint)
         if saved is None:
             return None
-        self._model._restore(saved.state, saved.feature_names)
+        self._model._restore(saved.state, saved.feature_names, saved.metric)
         self.summary.n_batches = saved.n_batches
         self.summary.n_skipped = saved.n_skipped
         self.summary.n_rows = saved.state.n_rows
@@ -375,24 +382,16 @@ class _Loop:
         assert batch.rows is not None
         if stays_in_place(batch.rows):
             return self._fed([batch], batch.rows, batch.weights)
-        rows = np.asarray(batch.rows)
-        _check_first(rows, self._waiting)
-        self._waiting.append(batch)
-        self._n_waiting += len(rows)
+        self._waiting.append(_checked_first(batch, self._waiting, self._model))
         return self._use_waiting()
 
     def _use_waiting(self, *, force: bool = False) -> StreamStep | None:
-        wanted = self._model.init_size or 0
-        if not self._waiting or not (force or self._n_waiting >= max(wanted, self._n_clusters)):
+        wanted = max(self._model.init_size or 0, self._n_clusters)
+        n_rows = sum(len(each.rows) for each in self._waiting)
+        if not self._waiting or not (force or n_rows >= wanted):
             return None
         waiting, self._waiting = self._waiting, []
-        if len(waiting) == 1:
-            return self._fed(waiting, waiting[0].rows, waiting[0].weights)
-        rows = np.concatenate([np.asarray(each.rows) for each in waiting])
-        weights = None
-        if any(each.weights is not None for each in waiting):
-            weights = np.concatenate([_weights_of(each) for each in waiting])
-        return self._fed(waiting, rows, weights)
+        return self._fed(waiting, *_together(waiting))
 
     @property
     def _n_clusters(self) -> int:
@@ -437,24 +436,62 @@ class _Loop:
                 self._position,
                 self.summary.n_batches,
                 self.summary.n_skipped,
+                self._model.metric,
             ),
         )
         self._written = time.monotonic()
 
 
-def _check_first(rows: Array, waiting: list[Batch]) -> None:
-    """Raise for a batch that must not wait with others: it would be to blame later."""
-    if rows.ndim != 2:
-        raise RowsError(f"Expected 2D array, got {rows.ndim}D array instead: a batch has rows.")
-    if rows.dtype.kind == "f" and not np.isfinite(rows).all():
-        row, column = np.argwhere(~np.isfinite(rows))[0]
+def _checked_first(batch: Batch, waiting: list[Batch], model: MiniBatchKMeans) -> Batch:
+    """Check a batch that is to wait with others for which it could be to blame later.
+
+    Returns
+    -------
+    Batch
+        With rows and weights in memory.
+
+    Raises
+    ------
+    RowsError, ValueError
+    """
+    rows: Any = batch.rows if is_frame(batch.rows) else np.asarray(batch.rows)
+    values = np.asarray(rows)
+    if values.ndim != 2:
+        raise RowsError(f"Expected 2D array, got {values.ndim}D array instead: a batch has rows.")
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        row, column = np.argwhere(~np.isfinite(values))[0]
         raise RowsError(f"The batch contains NaN or infinity: row {row}, column {column}.")
     if waiting:
-        width = np.asarray(waiting[0].rows).shape[1]
-        if rows.shape[1] != width:
-            raise RowsError(f"The batch has {rows.shape[1]} features, those before have {width}.")
+        before = waiting[0].rows
+        if values.shape[1] != before.shape[1]:
+            raise RowsError(
+                f"The batch has {values.shape[1]} features, those before have {before.shape[1]}."
+            )
+        if is_frame(rows) and is_frame(before) and list(rows.columns) != list(before.columns):
+            raise RowsError(
+                f"The batch has columns {list(rows.columns)}, those before have "
+                f"{list(before.columns)}."
+            )
+    weights = None if batch.weights is None else weights_in_memory(batch.weights, len(rows))
+    # Refuses other dtypes, bad weights, and rows without a direction where that counts.
+    make_block(0, 0, [values], weights, values.shape[1], divide=metric_of(model) == "cosine")
+    if weights is not None and len(weights) and not weights.any():
+        raise RowsError("All values of sample_weight are zero: at least one must be positive.")
+    return replace(batch, rows=rows, weights=weights)
 
 
-def _weights_of(batch: Batch) -> Array:
-    n_rows = len(np.asarray(batch.rows))
-    return np.ones(n_rows) if batch.weights is None else np.asarray(batch.weights, np.float64)
+def _together(waiting: list[Batch]) -> tuple[Any, Array | None]:
+    """Return the rows and weights of batches as those of one."""
+    if len(waiting) == 1:
+        return waiting[0].rows, waiting[0].weights
+    rows = [each.rows for each in waiting]
+    weights = None
+    if any(each.weights is not None for each in waiting):
+        weights = np.concatenate(
+            [np.ones(len(each.rows)) if each.weights is None else each.weights for each in waiting]
+        )
+    if all(map(is_frame, rows)):
+        import pandas as pd
+
+        return pd.concat(rows, ignore_index=True), weights
+    return np.concatenate(rows), weights

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,8 +12,13 @@ import numpy as np
 from daskmeans.algorithms.minibatch import MiniBatchState
 from daskmeans.errors import ModelFormatError, OutputError
 from daskmeans.estimators.archive import read_archive, write_archive
+from daskmeans.typing import Metric
 
-_KIND, _FORMAT = "checkpoint of a stream", 1
+_log = logging.getLogger("daskmeans")
+
+_KIND, _FORMAT = "checkpoint of a stream", 2
+# Checkpoints of format 1 have no metric, which then was Euclidean.
+_OLDEST_FORMAT = 1
 _ARRAYS = ("centers", "counts")
 
 
@@ -27,6 +33,8 @@ class StreamPosition:
     position : object
         JSON from which the source goes on.
     n_batches, n_skipped : int
+    metric : {"euclidean", "cosine"}
+        Of the model.
     """
 
     state: MiniBatchState
@@ -34,6 +42,7 @@ class StreamPosition:
     position: Any
     n_batches: int
     n_skipped: int
+    metric: Metric = "euclidean"
 
 
 def write_position(path: str | os.PathLike[str], position: StreamPosition) -> None:
@@ -51,6 +60,7 @@ def write_position(path: str | os.PathLike[str], position: StreamPosition) -> No
         write_archive(path, _KIND, _FORMAT, {"state": state, **fields}, arrays)
     except OSError as error:
         raise OutputError(f"The checkpoint {path} cannot be written: {error}") from error
+    _log.info("Checkpoint %s is written, after %d batches.", path, position.n_batches)
 
 
 def read_position(path: str | os.PathLike[str]) -> StreamPosition | None:
@@ -62,7 +72,7 @@ def read_position(path: str | os.PathLike[str]) -> StreamPosition | None:
         If the file is something else, damaged, or of a newer format.
     """
     try:
-        description, arrays = read_archive(path, _KIND, _FORMAT)
+        description, arrays = read_archive(path, _KIND, _FORMAT, _OLDEST_FORMAT)
     except FileNotFoundError:
         return None
     try:

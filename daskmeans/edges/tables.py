@@ -77,7 +77,8 @@ def _opened(read: Callable[..., Any], path: str, **options: Any) -> dd.DataFrame
         frame = read(path, **options)
         frame.columns  # noqa: B018 - of Parquet, what reads the files' schema
     except (OSError, ValueError, ImportError) as error:
-        raise RowsError(f"{path} cannot be read: {error}") from error
+        # dask wraps what pandas says into lines of its own.
+        raise RowsError(f"{path} cannot be read: {error.__cause__ or error}") from error
     return frame
 
 

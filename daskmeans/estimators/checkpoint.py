@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -12,10 +13,14 @@ from sklearn.base import BaseEstimator
 from daskmeans.algorithms.fit_state import FitState, LloydState, RowsIdentity
 from daskmeans.algorithms.restarts import IterationRecord, RestartState
 from daskmeans.errors import ModelFormatError, OutputError, OutputExistsError
-from daskmeans.estimators.archive import opened, read_archive, write_archive
+from daskmeans.estimators.archive import is_there, read_archive, write_archive
 from daskmeans.typing import Array
 
-_KIND, _FORMAT = "checkpoint of a fit", 1
+_log = logging.getLogger("daskmeans")
+
+_KIND, _FORMAT = "checkpoint of a fit", 2
+# Checkpoints of format 1 have no metric, which then was Euclidean.
+_OLDEST_FORMAT = 1
 _ARRAYS = ("centers", "previous", "sums")
 
 
@@ -55,6 +60,7 @@ def checkpoint_writer(
             write_archive(path, _KIND, _FORMAT, *_packed(Checkpoint(parameters, state)))
         except OSError as error:
             raise OutputError(f"The checkpoint {path} cannot be written: {error}") from error
+        _log.info("Checkpoint %s is written, after %d passes.", path, state.lloyd.n_passes)
 
     return write
 
@@ -67,8 +73,7 @@ def check_replaceable(path: str | os.PathLike[str]) -> None:
     OutputExistsError
         If another fit is unfinished there, or something that is not a checkpoint.
     """
-    system, place = opened(path)
-    if not system.exists(place):
+    if not is_there(path):
         return
     try:
         finished = read_checkpoint(path).state.lloyd.finished
@@ -78,8 +83,8 @@ def check_replaceable(path: str | os.PathLike[str]) -> None:
         ) from error
     if not finished:
         raise OutputExistsError(
-            f"{path} holds a fit that has not ended: KMeans.resume({os.fspath(path)!r}, X) goes on "
-            "with it. Remove the file to begin anew."
+            f"{path} holds a fit that has not ended: KMeans.resume({os.fspath(path)!r}, X), or "
+            "--resume on the command line, goes on with it. Remove the file to begin anew."
         )
 
 
@@ -92,7 +97,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         If there is no such file, or it is damaged or of a newer format.
     """
     try:
-        description, arrays = read_archive(path, _KIND, _FORMAT)
+        description, arrays = read_archive(path, _KIND, _FORMAT, _OLDEST_FORMAT)
     except FileNotFoundError as error:
         raise ModelFormatError(f"There is no checkpoint at {path}: {error}") from error
     try:

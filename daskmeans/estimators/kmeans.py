@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Callable, Mapping
@@ -23,10 +24,17 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from daskmeans.algorithms.assignment import CenterSet, measure_centers, model_shift
+from daskmeans.algorithms.assignment import Assignment, CenterSet, measure, model_shift
 from daskmeans.algorithms.kmeans import Fitted, Seeding, fit
 from daskmeans.algorithms.restarts import IterationRecord
-from daskmeans.algorithms.rowwise import distance_rows, fill, label_rows, map_lazily
+from daskmeans.algorithms.rowwise import (
+    cosine_distance_rows,
+    distance_rows,
+    fill,
+    label_rows,
+    map_lazily,
+)
+from daskmeans.algorithms.spherical import inertia_by
 from daskmeans.algorithms.watch import Callback, Watch
 from daskmeans.blocks.inputs import ArrayLike, as_dask_array, is_lazy
 from daskmeans.errors import ModelFormatError
@@ -49,10 +57,12 @@ from daskmeans.estimators.rows import (
 )
 from daskmeans.estimators.saving import checked_centers, checked_numbers, save, saved_by_name
 from daskmeans.passes.events import Event, IterationEnded, observing
-from daskmeans.typing import Array
+from daskmeans.typing import Array, Metric
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+_log = logging.getLogger("daskmeans")
 
 _SAVED = ("inertia_", "n_iter_", "stop_reason_", "n_passes_", "bytes_read_")
 _CONVERGED = ("center shift zero", "tolerance", "relative tolerance")
@@ -125,18 +135,25 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     init_rounds : int, default=5
         For "k-means||": rounds, each one pass over the rows. More are made while there are fewer
         than `n_clusters` distinct candidates.
+    metric : {"euclidean", "cosine"}, default="euclidean"
+        "cosine" is spherical k-means, as with Spark's `distanceMeasure="cosine"`: rows count by
+        their directions, centers are directions, and the cost of a row is 1 less the cosine of the
+        angle between it and its center. Rows are divided by their lengths as they are read (float32
+        rows and small integers to float32); rows in memory once, into a copy. A row of zeros has no
+        direction and is refused, whatever its weight.
 
     Attributes
     ----------
     cluster_centers_ : ndarray of shape (n_clusters, n_features), float64
         Centers. float64 for float32 rows too: rounding them would move rows far from the origin to
-        other clusters, and labels would not match the centers.
+        other clusters, and labels would not match the centers. For "cosine" of length 1.
     labels_ : ndarray or dask array of shape (n_samples,), int32
         Label of each row: NumPy for rows in memory and memory maps, else a lazy dask array with the
         rows' chunks, which is computed when it is used. Lazy labels are left out of a pickle.
         After Ctrl-C they are lazy for any rows.
     inertia_ : float
-        Weighted sum of the squared distances of rows to their centers; the sum is rounded once.
+        Weighted sum of the squared distances of rows to their centers, for "cosine" of the cosine
+        distances; the sum is rounded once.
         After Ctrl-C that of the last iteration, NaN if there was none.
     n_iter_ : int
         Number of iterations run.
@@ -168,6 +185,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     (ties to the lowest center), sums are exact integers of quantised rows; the error of a center
     is about 2**-(62 - log2 n) of the column's range. A weight below that share of the largest
     weight counts as 0.
+
+    With "cosine" all of this holds for rows of length 1: seeds are drawn by squared distances of
+    such rows, which are twice the cosine distances; `tol` is in units of their variance; and a
+    cluster whose rows cancel out keeps its center. Dhillon and Modha, "Concept decompositions for
+    large sparse text data using clustering", Machine Learning 42, 2001.
 
     Examples
     --------
@@ -204,6 +226,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         "algorithm": [StrOptions({"auto", "lloyd", "elkan"})],
         "oversampling_factor": [Interval(Real, 0, None, closed="neither")],
         "init_rounds": [Interval(Integral, 1, None, closed="left")],
+        "metric": [StrOptions({"euclidean", "cosine"})],
     }
 
     cluster_centers_: Array
@@ -232,6 +255,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         algorithm: str = "auto",
         oversampling_factor: float = 2.0,
         init_rounds: int = 5,
+        metric: Metric = "euclidean",
     ) -> None:
         self.n_clusters = n_clusters
         self.init = init
@@ -247,6 +271,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         self.algorithm = algorithm
         self.oversampling_factor = oversampling_factor
         self.init_rounds = init_rounds
+        self.metric = metric
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -294,7 +319,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             If the checkpoint cannot be written.
         ValueError
             For rows that k-means cannot take: NaN, infinity, text, complex numbers, wrong shapes,
-            fewer rows than clusters; for weights that are negative or not one a row.
+            fewer rows than clusters, with "cosine" zeros; for weights that are negative or not one
+            a row.
         TooLargeError, ClusterError
             If the threads here, or of a worker, have no room for the sums of so many clusters:
             three times n_clusters x (n_features + 2) numbers of 8 bytes each.
@@ -312,6 +338,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         *,
         callback: Callback | None = None,
         checkpoint_every: float = 30.0,
+        max_seconds: float | None = None,
     ) -> KMeans:
         """Go on with a fit from its checkpoint, and end with the bits of one that never stopped.
 
@@ -328,7 +355,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             What `fit` was given. Of the parameters it keeps those that are not objects: of the
             model that is returned `init` and `random_state` are the defaults where they were.
         X, sample_weight, callback, checkpoint_every
-            As in `fit`. `max_seconds` counts anew.
+            As in `fit`.
+        max_seconds : float, default=None
+            Instead of what the fit began with. Counts anew in any case.
 
         Returns
         -------
@@ -361,6 +390,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         saved = read_checkpoint(checkpoint)
         try:
             model = cls(**saved.parameters)
+            if max_seconds is not None:
+                model.max_seconds = max_seconds
             model._validate_params()
         except (TypeError, ValueError) as error:
             raise ModelFormatError(
@@ -397,6 +428,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                 save=None if checkpoint is None else checkpoint_writer(self, checkpoint),
                 resumed=None if resumed is None else resumed.state,
             )
+        _log.info("Fit ended after %d iterations: %s.", fitted.n_iter, fitted.reason)
         if self.verbose:
             ended = "Converged" if fitted.reason in _CONVERGED else "Stopped"
             print(f"{ended} after {fitted.n_iter} iterations: {fitted.reason}.")
@@ -427,7 +459,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         if callable(init):
             init = self._from_callable(init, X)
         elif not isinstance(init, str):
-            init = check_initial_centers(init, self.n_clusters, self.n_features_in_)
+            init = check_initial_centers(init, self.n_clusters, self.n_features_in_, self.metric)
             if n_init not in ("auto", 1):
                 warnings.warn(
                     "Explicit initial center position passed: performing only one init in "
@@ -446,7 +478,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     ) -> Callable[[int, np.random.RandomState], Array]:
         def seed(n_clusters: int, random_state: np.random.RandomState) -> Array:
             centers = function(X, n_clusters, random_state=random_state)
-            return check_initial_centers(centers, n_clusters, self.n_features_in_)
+            return check_initial_centers(centers, n_clusters, self.n_features_in_, self.metric)
 
         return seed
 
@@ -485,19 +517,19 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Raises
         ------
         ValueError
-            If X has NaN, infinity, or another number of features than the fit; for lazy rows, NaN
-            is found when the result is computed.
+            If X has NaN, infinity, with "cosine" a row of zeros, or another number of features than
+            the fit; for lazy rows, values are looked at when the result is computed.
         """
         check_is_fitted(self)
         rows = check_rows(self, X, reset=False)
         if is_lazy(X):
             return self._lazy_labels(X)
         labels = np.empty(len(rows), np.int32)
-        fill(label_rows, rows, self._center_set(rows.dtype), labels)
+        fill(label_rows, rows, self._center_set(rows.dtype), labels, self.metric)
         return labels
 
     def transform(self, X: ArrayLike) -> Any:
-        """Return the Euclidean distance of each row to each center.
+        """Return the distance of each row to each center: Euclidean, or with "cosine" cosine's.
 
         Parameters
         ----------
@@ -512,12 +544,13 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         check_is_fitted(self)
         rows = check_rows(self, X, reset=False)
         n_clusters = len(self.cluster_centers_)
+        function = cosine_distance_rows if self.metric == "cosine" else distance_rows
         if is_lazy(X):
             array = as_dask_array(X)
             centers, dtype = self._center_set(array.dtype), _distance_dtype(array.dtype)
-            return map_lazily(distance_rows, array, centers, dtype, n_clusters)
+            return map_lazily(function, array, centers, dtype, n_clusters, metric=self.metric)
         distances = np.empty((len(rows), n_clusters), _distance_dtype(rows.dtype))
-        fill(distance_rows, rows, self._center_set(rows.dtype), distances)
+        fill(function, rows, self._center_set(rows.dtype), distances, self.metric)
         return distances
 
     def score(self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None) -> float:
@@ -530,9 +563,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         """
         check_is_fitted(self)
         run = open_rows(self, X, sample_weight, reset=False)
-        centers = self.cluster_centers_
-        costs = measure_centers(run, model_shift(centers), centers, keep_labels=False)
-        return -costs.inertias()[0]
+        centers = self._center_set(run.source.dtype)
+        costs = measure(run, [Assignment(centers)], keep_labels=False)
+        return -inertia_by(self.metric, costs.inertias()[0])
 
     def plot(self, X: ArrayLike | None = None, *, ax: Axes | None = None) -> Axes:
         """Draw the clusters among the rows, or without rows the profiles of the centers.
@@ -605,6 +638,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
         Raises
         ------
+        ValueError
+            If the metric is "cosine", which scikit-learn does not have.
         NotFittedError
 
         Examples
@@ -661,7 +696,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
     def _take_saved(self, fitted: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
         self.cluster_centers_ = checked_centers(
-            arrays["cluster_centers_"], self.n_clusters, self.n_features_in_
+            arrays["cluster_centers_"], self.n_clusters, self.n_features_in_, self.metric
         )
         self.inertia_ = float(fitted["inertia_"])
         self.n_iter_ = int(fitted["n_iter_"])
@@ -679,7 +714,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     def _lazy_labels(self, X: ArrayLike, sizes: tuple[int, ...] | None = None) -> da.Array:
         array = as_dask_array(X) if is_lazy(X) else da.from_array(check_rows(self, X, reset=False))
         centers = self._center_set(array.dtype)
-        return map_lazily(label_rows, array, centers, np.dtype(np.int32), sizes=sizes)
+        dtype = np.dtype(np.int32)
+        return map_lazily(label_rows, array, centers, dtype, sizes=sizes, metric=self.metric)
 
     @property
     def _n_features_out(self) -> int:

@@ -9,12 +9,13 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from daskmeans.algorithms.assignment import CenterSet, model_shift
+from daskmeans.algorithms.assignment import CenterSet
 from daskmeans.algorithms.labelled import Clustering
 from daskmeans.algorithms.seeding import new_seed
+from daskmeans.algorithms.spherical import inertia_by
 from daskmeans.algorithms.survey import Run, survey
 from daskmeans.blocks.inputs import ArrayLike
-from daskmeans.estimators.rows import open_rows
+from daskmeans.estimators.rows import center_set_of, metric_of, open_rows
 from daskmeans.metrics.registry import (
     METRICS,
     SILHOUETTE,
@@ -25,7 +26,6 @@ from daskmeans.metrics.registry import (
     needs_survey,
     values_of,
 )
-from daskmeans.typing import Array
 
 DEFAULT_METRICS = (
     "inertia",
@@ -58,7 +58,8 @@ def evaluate(
     metrics : sequence of str
         Any of
 
-        - "inertia": weighted sum of squared distances to the model's centers;
+        - "inertia": weighted sum of squared distances to the model's centers, or of cosine
+          distances for a model with ``metric="cosine"``;
         - "simplified_silhouette": the silhouette by distances to the model's centers [1]_;
         - "silhouette": scikit-learn's, of a sample of `sample_size` rows [2]_;
         - "squared_euclidean_silhouette" and "cosine_silhouette": Spark's, exact and of all
@@ -67,7 +68,9 @@ def evaluate(
         - "sizes" and "spreads": for each cluster its weight, which without weights is its rows, and
           the root mean squared distance of its rows to their mean.
 
-        Inertia and simplified silhouette take one pass. The others depend on labels alone.
+        Inertia and simplified silhouette take one pass. The others depend on labels alone. For a
+        model with ``metric="cosine"`` all are of the rows divided by their lengths, among which
+        squared Euclidean distances are twice the cosine distances.
     sample_weight : array-like or dask array of shape (n_samples,), default=None
         Non-negative weights. Weight 2 counts as the row given twice, save in Spark's silhouettes,
         where a row leaves out its whole weight when it is compared with its cluster, as in Spark.
@@ -87,8 +90,8 @@ def evaluate(
     Raises
     ------
     ValueError
-        For unknown metrics; for rows without a direction, for "cosine_silhouette"; as
-        `KMeans.predict`.
+        For unknown metrics; for rows without a direction, for "cosine_silhouette"; for models with
+        different `metric`; as `KMeans.predict`.
     NotFittedError
         For models that are not fitted.
 
@@ -120,13 +123,19 @@ def evaluate(
         raise ValueError("models is empty: pass at least one fitted model.")
     for model in listed:
         check_is_fitted(model, "cluster_centers_")
+    by = sorted({metric_of(model) for model in listed})
+    if len(by) > 1:
+        raise ValueError(
+            "models have metric='cosine' and metric='euclidean': rows are divided by their lengths "
+            "for one of them only. Evaluate each kind by itself."
+        )
     run = open_rows(listed[0], X, sample_weight, reset=False, persist="auto")
-    centers = [np.asarray(model.cluster_centers_, dtype=np.float64) for model in listed]
+    centers = [center_set_of(model, run.source.dtype) for model in listed]
     for each in centers:
-        if each.shape[1] != run.source.n_features:
+        if each.centers.shape[1] != run.source.n_features:
             raise ValueError(
-                f"models have centers of {run.source.n_features} and of {each.shape[1]} features: "
-                "all have to be fitted to the same columns."
+                f"models have centers of {run.source.n_features} and of {each.centers.shape[1]} "
+                "features: all have to be fitted to the same columns."
             )
     seed = new_seed(check_random_state(random_state))
     found = metrics_of_centers(run, centers, metrics, sample_size, seed)
@@ -139,17 +148,17 @@ def evaluate(
 
 
 def metrics_of_centers(
-    run: Run, centers: Sequence[Array], metrics: Sequence[str], sample_size: int, seed: int
+    run: Run, centers: Sequence[CenterSet], metrics: Sequence[str], sample_size: int, seed: int
 ) -> dict[str, list[Any]]:
-    """Return each metric for each set of centers, of shape (k, d)."""
-    dtype = run.source.dtype
-    clusterings = [
-        Clustering(len(each), CenterSet.make(each, model_shift(each), dtype)) for each in centers
-    ]
+    """Return each metric for each set of centers."""
+    clusterings = [Clustering(len(each.centers), each) for each in centers]
     surveyed = sampled = None
     if needs_survey(metrics):
         surveyed = survey(run, 1, seed, seeding=False)
     if surveyed is not None and SILHOUETTE in metrics:
         rows = surveyed.sample[drawn(surveyed, sample_size, seed)].astype(np.float64)
         sampled = rows, label_sample(clusterings, rows)
-    return values_of(run, clusterings, metrics, surveyed, sampled)
+    found = values_of(run, clusterings, metrics, surveyed, sampled)
+    if "inertia" in found:
+        found["inertia"] = [inertia_by(run.source.metric, each) for each in found["inertia"]]
+    return found

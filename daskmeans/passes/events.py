@@ -1,7 +1,11 @@
-"""What happens during long work, told to whoever asked: progress bars, the command line, tests."""
+"""What happens during long work, told to whoever asked: progress bars, the command line, tests.
+
+The logger `daskmeans` is told too, unless `unobserved`.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -69,7 +73,18 @@ class IterationEnded:
 Event: TypeAlias = PassStarted | PassEnded | IterationEnded
 Observer: TypeAlias = Callable[[Event], None]
 
-_observers: ContextVar[tuple[Observer, ...]] = ContextVar("daskmeans_observers", default=())
+_log = logging.getLogger("daskmeans")
+
+
+def _write_down(event: Event) -> None:
+    """Log a pass, at the level for those who look for where the time goes."""
+    if isinstance(event, PassEnded):
+        _log.debug("Pass %s: %d blocks in %.3f s.", event.name, event.n_blocks, event.seconds)
+
+
+_observers: ContextVar[tuple[Observer, ...]] = ContextVar(
+    "daskmeans_observers", default=(_write_down,)
+)
 
 
 @contextmanager

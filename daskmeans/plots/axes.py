@@ -9,6 +9,7 @@ import numpy as np
 
 from daskmeans.algorithms.restarts import IterationRecord
 from daskmeans.errors import missing_extra
+from daskmeans.estimators.rows import metric_of
 from daskmeans.typing import Array
 
 if TYPE_CHECKING:
@@ -46,6 +47,13 @@ class Swept(Protocol):
     def elbow(self) -> int | None: ...
 
 
+def inertia_label(model: FittedModel) -> str:
+    """Return the label of an axis of inertias, with their unit."""
+    if metric_of(model) == "cosine":
+        return "inertia (sum of cosine distances)"
+    return "inertia (squared units of the features)"
+
+
 def axes_or_new(ax: Axes | None, width: float = 6.4, height: float = 4.8) -> Axes:
     """Return the axes, or those of a new figure of a size in inches.
 
@@ -62,6 +70,17 @@ def axes_or_new(ax: Axes | None, width: float = 6.4, height: float = 4.8) -> Axe
         raise missing_extra("matplotlib", "plot", "Drawing a plot") from error
     _, new = plt.subplots(figsize=(width, height), layout="constrained")
     return new
+
+
+def short(value: float) -> str:
+    """Return a number as a tick or legend has it: few digits, thousands apart.
+
+    Examples
+    --------
+    >>> short(0.123456), short(1234567.8), short(2.5e12)
+    ('0.1235', '1,234,568', '2.5e+12')
+    """
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
 def cluster_colors(n_clusters: int) -> list[Any]:

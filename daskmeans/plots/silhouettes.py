@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.metrics import silhouette_samples
 
-from daskmeans.algorithms.assignment import CenterSet
 from daskmeans.algorithms.survey import survey
 from daskmeans.blocks.block import Block
 from daskmeans.blocks.inputs import ArrayLike
-from daskmeans.estimators.rows import open_rows
+from daskmeans.estimators.rows import center_set_of, open_rows
 from daskmeans.plots.axes import GRAY, axes_or_new, cluster_colors
 
 if TYPE_CHECKING:
@@ -68,15 +67,14 @@ def silhouette(
     if n_samples < len(rows):
         drawn = np.random.RandomState(random_state).choice(len(rows), n_samples, replace=False)
         rows = rows[np.sort(drawn)]
-    centers = CenterSet.make(model.cluster_centers_, surveyed.shift, rows.dtype)
-    labels = centers.label(Block(0, None, rows, None))
+    labels = center_set_of(model, rows.dtype).label(Block(0, None, rows, None))
     found = np.unique(labels)
     if not 1 < len(found) < len(rows):
         raise ValueError(
             f"The sample of {len(rows)} rows falls into {len(found)} clusters: a silhouette takes "
             "at least two, and fewer than rows. Draw more rows, or fit more clusters."
         )
-    values = silhouette_samples(rows, labels)
+    values = silhouette_samples(rows, labels, metric=surveyed.metric)
     k = len(model.cluster_centers_)
     ax = axes_or_new(ax, 6.4, min(14, max(4.8, 0.3 * k + 1.5)))
     colors = cluster_colors(k)

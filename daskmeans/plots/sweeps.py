@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from daskmeans.plots.axes import BLUE, OKABE_ITO, ORANGE, Swept, axes_or_new
+from daskmeans.metrics.registry import METRICS, spelled
+from daskmeans.plots.axes import (
+    BLUE,
+    OKABE_ITO,
+    ORANGE,
+    Swept,
+    axes_or_new,
+    inertia_label,
+    short,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,7 +65,7 @@ def elbow(result: Swept, *, ax: Axes | None = None) -> Axes:
         ax.legend(frameon=False)
         title += f": elbow at {chosen}"
     ax.set_title(title)
-    ax.set_ylabel("inertia (squared units of the features)")
+    ax.set_ylabel(inertia_label(next(iter(result.models.values()))))
     _count_clusters(ax)
     return ax
 
@@ -96,14 +105,15 @@ def metrics(result: Swept, names: Sequence[str] | None = None, *, ax: Axes | Non
             raise ValueError(
                 f"The sweep has no metric {name!r}: it has {', '.join(result.scores)}."
             )
-    ax = axes_or_new(ax)
+    several = len(names) > 1
+    ax = axes_or_new(ax, height=4.6 + 0.22 * len(names) if several else 4.8)
     for number, name in enumerate(names):
         values = np.asarray(result.scores[name], dtype=np.float64)
-        label = name.replace("_", " ")
-        if len(names) > 1:
+        label = spelled(name)
+        if several:
             low, high = np.nanmin(values), np.nanmax(values)
             values = (values - low) / (high - low) if high > low else np.zeros(len(values))
-            label += f" ({low:.4g} to {high:.4g})"
+            label += f": {short(low)} to {short(high)}{_better(name)}"
         ax.plot(
             result.n_clusters,
             values,
@@ -112,16 +122,23 @@ def metrics(result: Swept, names: Sequence[str] | None = None, *, ax: Axes | Non
             markersize=5,
             label=label,
         )
-    if len(names) > 1:
-        ax.set_ylabel("metric, scaled from its lowest to its highest value")
+    if several:
+        ax.set_ylabel("metric, from its lowest to its highest value")
         # Below the plot: lines of several metrics leave no corner free.
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, frameon=False)
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), frameon=False, fontsize=9)
         ax.set_title("Metrics by number of clusters")
     else:
-        ax.set_ylabel(names[0].replace("_", " "))
-        ax.set_title(f"{names[0].replace('_', ' ').capitalize()} by number of clusters")
+        label = spelled(names[0])
+        ax.set_ylabel(label + _better(names[0]))
+        ax.set_title(f"{label[0].upper()}{label[1:]} by number of clusters")
     _count_clusters(ax)
     return ax
+
+
+def _better(name: str) -> str:
+    """Return in words which way a metric is better; nothing for those of which neither is."""
+    better = METRICS[name].better if name in METRICS else "none"
+    return f", {better} is better" if better in ("lower", "higher") else ""
 
 
 def _count_clusters(ax: Axes) -> None:

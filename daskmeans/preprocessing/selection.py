@@ -107,8 +107,11 @@ def check_values(
     """
     empty = [name for name, count in zip(columns, counts, strict=True) if not count]
     if drop_constant and constant.all():
+        same = [name for name, count in zip(columns, counts, strict=True) if count]
+        why = [f"all are equal in {_listed(same)}"] if same else []
+        why += [f"all are missing in {_listed(empty)}"] if empty else []
         raise RowsError(
-            f"No column of X has two different values: {_listed(columns)}. There is nothing to "
+            f"No column of X has two different values: {', and '.join(why)}. There is nothing to "
             "tell rows apart by."
         )
     if empty and not drop_constant:

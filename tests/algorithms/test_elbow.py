@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from daskmeans import sweep
 from daskmeans.algorithms.elbow import elbow
 from daskmeans.errors import MissingExtraError
 
@@ -17,6 +18,19 @@ def test_corner_of_the_logarithm(k):
     counts = range(2, 17)
     inertias = np.array([0.5 ** min(j, k) * 0.99 ** max(0, j - k) for j in counts])
     assert elbow(counts, inertias) == k
+
+
+@pytest.mark.parametrize("k", range(3, 13))
+def test_is_the_number_of_blobs_that_lie_apart(k):
+    """Ten seeds of each number by `benchmarks/sweep.py`; one of each here."""
+    generator = np.random.default_rng((7, k))
+    centers: list[np.ndarray] = []
+    while len(centers) < k:
+        drawn = generator.uniform(-15, 15, 4)
+        if all(np.linalg.norm(drawn - other) > 8 for other in centers):
+            centers.append(drawn)
+    rows = np.array(centers)[generator.integers(k, size=1500)] + generator.normal(size=(1500, 4))
+    assert sweep(rows, range(2, 18), n_init=3, random_state=0).elbow == k
 
 
 def test_numbers_may_have_gaps():

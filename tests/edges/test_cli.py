@@ -58,7 +58,7 @@ class TestRoundTrip:
         np.testing.assert_array_equal(read("labels.zarr"), expected.labels_)
         assert (loaded.inertia_, loaded.n_iter_) == (expected.inertia_, expected.n_iter_)
         assert f"{expected.n_iter_} iterations, " in output
-        assert f"passes, inertia {expected.inertia_:.10g}" in output
+        assert f"passes, inertia {expected.inertia_:.10g} ({expected.stop_reason_})" in output
         assert sorted(os.listdir()) == ["labels.zarr", "model", store]
 
     def test_options_reach_the_estimator(self, store, run):
@@ -254,6 +254,42 @@ def shown_warnings(warnings):
     """catch_warnings that shows instead of raising."""
     original = warnings.catch_warnings
     return lambda: original(action="default")
+
+
+class TestCheckpoint:
+    FIT = ("fit", "rows.zarr", "-k", 4, "--init", "random", "--tol", 0, "--seed", 5)
+
+    def test_goes_on_to_the_bits_of_a_fit_that_never_stopped(self, store, run):
+        run(*self.FIT, "--model", "whole")
+        options = ("--checkpoint", "fit.checkpoint", "--resume")
+        # Nothing to go on from yet: it begins.
+        output = run(*self.FIT, "--model", "model", *options, "--max-seconds", 1e-9)
+        assert "0 iterations" in output
+        assert output.endswith("(max_seconds)\n")
+        output = run(*self.FIT, "--model", "model", *options, "--max-seconds", 60, "--overwrite")
+        assert output.endswith("(center shift zero)\n")
+        whole, resumed = load("whole"), load("model")
+        np.testing.assert_array_equal(resumed.cluster_centers_, whole.cluster_centers_)
+        assert resumed.n_iter_ == whole.n_iter_ > 1
+
+    def test_unfinished_fit_is_not_begun_anew_by_mistake(self, store, run, fails):
+        options = ("--model", "model", "--checkpoint", "fit.checkpoint")
+        run(*self.FIT, *options, "--max-seconds", 1e-9)
+        line = fails(*self.FIT, *options, "--overwrite")
+        assert "fit.checkpoint holds a fit that has not ended" in line
+        assert "--resume" in line
+
+    def test_of_another_number_of_clusters(self, store, run, fails):
+        options = ("--model", "model", "--checkpoint", "fit.checkpoint", "--resume")
+        run(*self.FIT, *options, "--max-seconds", 1e-9)
+        line = fails("fit", store, "-k", 3, *options, "--overwrite")
+        assert "fit.checkpoint is of a fit with 4 clusters, and 3 are asked for" in line
+
+    def test_resume_without_one(self, store):
+        arguments = ["fit", store, "-k", "4", "--model", "model", "--resume"]
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 2
+        assert "give --resume a --checkpoint" in result.stderr
 
 
 class TestSchedulerAddresses:

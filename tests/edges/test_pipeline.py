@@ -234,8 +234,17 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("change", "options", "text"),
         [
-            ({"width": np.nan, "height": np.nan}, {}, "No column of X has two different values"),
-            ({"width": 1.5, "height": 2.0}, {}, "No column of X has two different values"),
+            (
+                {"width": np.nan, "height": np.nan},
+                {},
+                r"values: all are equal in the column 'year', and all are missing in the columns "
+                r"\['width', 'height'\][.] There is nothing to tell rows apart by",
+            ),
+            (
+                {"width": 1.5, "height": 2.0},
+                {},
+                r"values: all are equal in the columns \['width', 'height', 'year'\][.] There",
+            ),
             ({}, {"columns": ["name"]}, "The column 'name' is not numeric"),
             ({}, {"columns": ["depth"]}, "X has no column 'depth'. Its columns are name"),
             ({}, {"k_range": range(2, 900)}, "899 clusters are asked for, and 798 of 800 rows"),
@@ -247,6 +256,12 @@ class TestRefused:
     def test_rows(self, table, change, options, text):
         with pytest.raises(RowsError, match=text):
             cluster_rows(table.assign(**change), **options, report=None)
+
+    def test_file_that_is_not_there(self, tmp_path):
+        with pytest.raises(RowsError) as raised:
+            cluster_rows(tmp_path / "flight.csv", report=None)
+        (line,) = str(raised.value).splitlines()
+        assert re.search(r"flight\.csv cannot be read: .*No such file", line)
 
     def test_only_text(self, table):
         with pytest.raises(RowsError, match="X has no numeric columns"):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -146,6 +148,15 @@ def test_folder_that_is_being_filled(batches, expected, tmp_path):
     same(model, expected)
 
 
+def test_file_that_is_being_written_is_waited_for(batches, tmp_path):
+    """Whoever copies a file into the folder has not given it its name last."""
+    np.save(tmp_path / "0.npy", batches[0])
+    summary = stream(new_model(), tmp_path, poll_seconds=600, max_seconds=0.3)
+    assert (summary.n_batches, summary.reason) == (0, "max_seconds")
+    os.utime(tmp_path / "0.npy", (time.time() - 601,) * 2)
+    assert stream(new_model(), tmp_path, poll_seconds=600, n_batches=1).n_batches == 1
+
+
 def test_store_that_grows(batches, expected, tmp_path):
     store = zarr.create_array(tmp_path / "rows.zarr", shape=(0, 3), chunks=(50, 3), dtype="f8")
 
@@ -199,6 +210,48 @@ def test_first_batches_are_collected(batches):
     steps.clear()
     stream(larger, batches, callback=steps.append)
     assert steps[0].record.n_rows == 100
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (([[0.0, 1.0]], [-1.0]), "Negative"),
+        (([[0.0, 1.0]], [1.0, 1.0]), "sample_weight.shape"),
+        (([[0.0, 1.0]], [0.0]), "sample_weight are zero"),
+        (([[0.0, 1.0, 2.0]], None), "3 features, those before have 2"),
+        (([["a", "b"]], None), "dtype|string"),
+        (pd.DataFrame([[0.0, 1.0]], columns=["z", "y"]), "columns.*'z', 'y'"),
+    ],
+)
+def test_a_bad_batch_takes_none_along_that_wait_with_it(bad, message):
+    """It would be found out once there are rows enough, and those beside it be lost."""
+    rows = np.random.default_rng(0).normal(size=(20, 2))
+    good = [pd.DataFrame(rows[i : i + 2], columns=["x", "y"]) for i in range(0, 20, 2)]
+    model, by_hand = new_model(), new_model()
+    summary = stream(model, [good[0], bad, *good[1:]], on_bad="skip")
+    assert (summary.n_batches, summary.n_rows, summary.n_skipped) == (10, 20, 1)
+    (told,) = summary.errors
+    assert re.search(rf"batch 2: .*({message})", told)
+    stream(by_hand, good)
+    same(model, by_hand)
+    assert list(model.feature_names_in_) == ["x", "y"]
+
+
+def test_a_row_without_direction_takes_no_batch_along():
+    rows = np.random.default_rng(0).normal(size=(20, 2))
+    batches = [rows[:2], np.zeros((2, 2)), rows[2:]]
+    summary = stream(new_model(metric="cosine"), batches, on_bad="skip")
+    assert (summary.n_rows, summary.n_skipped) == (20, 1)
+    assert "batch 2: All values of row 0" in summary.errors[0]
+
+
+def test_weights_of_batches_that_wait():
+    rows = np.random.default_rng(0).normal(size=(9, 2))
+    model = new_model()
+    stream(model, [(rows[:3], [0.5, 1, 2]), (rows[3:5], None), (rows[5:], 3)])
+    by_hand = new_model().partial_fit(rows[:5], sample_weight=[0.5, 1, 2, 1, 1])
+    by_hand.partial_fit(rows[5:], sample_weight=[3, 3, 3, 3])
+    same(model, by_hand)
 
 
 def test_too_few_rows_in_all():
@@ -418,3 +471,15 @@ def test_a_store_that_shrank_is_not_taken_for_the_same(batches, tmp_path):
     store.resize((100, 3))
     with pytest.raises(RowsError, match="has used 1500 rows of the store, which has 100"):
         stream(new_model(), store, follow=False, checkpoint=tmp_path / "checkpoint")
+
+
+def test_log_tells_checkpoints_and_the_end(batches, tmp_path, caplog):
+    path = tmp_path / "checkpoint"
+    with caplog.at_level(logging.INFO, "daskmeans"):
+        stream(new_model(), batches[:2], checkpoint=path, checkpoint_every=0)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"Checkpoint {path} is written, after 1 batches.",
+        f"Checkpoint {path} is written, after 2 batches.",
+        f"Checkpoint {path} is written, after 2 batches.",
+        "Stream ended after 2 batches: end of source.",
+    ]

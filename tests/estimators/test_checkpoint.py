@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -129,6 +130,13 @@ class TestSameBits:
         for n_iterations in (3, 5, 11):
             KMeans.resume(path, rows, callback=lambda state, n=n_iterations: state.iteration == n)
         assert_same_fit(KMeans.resume(path, rows), model().fit(rows))
+
+    def test_clock_may_be_another_one(self, rows, tmp_path):
+        path = tmp_path / "fit.checkpoint"
+        assert model(max_seconds=1e-9).fit(rows, checkpoint=path).stop_reason_ == "max_seconds"
+        assert KMeans.resume(path, rows).stop_reason_ == "max_seconds"
+        resumed = KMeans.resume(path, rows, max_seconds=600)
+        assert_same_fit(resumed, model().fit(rows))
 
     def test_after_its_end(self, rows, tmp_path):
         path = tmp_path / "fit.checkpoint"
@@ -284,7 +292,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("edit", "words"),
         [
-            (lambda described: described.update(format=2), "format 2"),
+            (lambda described: described.update(format=3), "format 3"),
             (lambda described: described["restarts"][0].pop("n_iter"), "damaged: 'n_iter'"),
             (lambda described: described["parameters"].update(k=3), "parameters"),
             (lambda described: described["parameters"].update(n_clusters=-3), "parameters"),
@@ -301,3 +309,15 @@ class TestRefusals:
                 file.writestr(name, content)
         with pytest.raises(ModelFormatError, match=words):
             KMeans.resume(saved, rows)
+
+
+def test_log_tells_passes_checkpoints_and_the_end(rows, tmp_path, caplog):
+    """Whoever looks into a log of last night sees how far it came, and why it ended."""
+    path = tmp_path / "fit.checkpoint"
+    with caplog.at_level(logging.DEBUG, "daskmeans"):
+        fitted = model(max_iter=3).fit(rows, checkpoint=path, checkpoint_every=0)
+    told = [(record.levelname, record.getMessage()) for record in caplog.records]
+    messages = [message for level, message in told if level == "INFO"]
+    assert sum(level == "DEBUG" for level, _ in told) == fitted.n_passes_
+    assert f"Checkpoint {path} is written, after 4 passes." in messages
+    assert messages[-1] == "Fit ended after 3 iterations: max_iter."

@@ -16,6 +16,7 @@ import sklearn.cluster
 import zarr
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.exceptions import ConvergenceWarning
 
 from daskmeans import KMeans, MiniBatchKMeans
 from daskmeans.errors import RowsError
@@ -93,6 +94,19 @@ def test_fit_ends_without_improvement_and_by_tolerance(rows):
     assert all(record.smoothed_inertia >= lowest for record in model.history_[-10:])
     model = MiniBatchKMeans(9, batch_size=500, tol=1e9, random_state=0).fit(rows)
     assert (model.stop_reason_, model.n_steps_) == ("tolerance", 2)
+
+
+def test_interrupted_fit_keeps_its_centers(rows, monkeypatch):
+    def see(self, record):
+        if record.step == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(MiniBatchKMeans, "_print_step", see)
+    model = MiniBatchKMeans(9, batch_size=500, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="interrupted: centers are those of step 4"):
+        model.fit(da.from_array(rows, chunks=(500, 6)))
+    assert (model.stop_reason_, model.converged_, model.n_steps_) == ("interrupted", False, 4)
+    assert model.labels_.compute().shape == (4000,)
 
 
 # Spark's rule.
@@ -293,6 +307,24 @@ def test_a_bad_batch_leaves_the_model_as_it_was(batch, weights, message, started
         np.testing.assert_array_equal(value, np.copy(after[name]))
 
 
+@pytest.mark.parametrize("started", [False, True])
+@pytest.mark.parametrize("error", [OSError("gone"), KeyboardInterrupt()])
+def test_labels_that_cannot_be_made_leave_the_model_as_it_was(error, started, rows, monkeypatch):
+    """The centers have moved by then: labels are a second walk over the batch."""
+    model = MiniBatchKMeans(3, random_state=0)
+    if started:
+        model.partial_fit(rows[:100])
+    before = dict(vars(model))
+
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("daskmeans.estimators.minibatch.measure", fail)
+    with pytest.raises(type(error)):
+        model.partial_fit(rows[100:200])
+    assert vars(model) == before
+
+
 def test_first_batch_needs_as_many_rows_as_clusters():
     model = MiniBatchKMeans(5)
     with pytest.raises(RowsError, match="n_samples=3 should be >= n_clusters=5"):
@@ -330,6 +362,11 @@ def test_readers_see_one_set_of_centers(rows):
             distances = model.transform(np.zeros((1, 3)))[0]
             if np.ptp(distances) > 1e-9 * distances[0]:
                 wrong.append(distances)
+            labels = model.predict(np.eye(3) * 103)
+            # Three rows on axes of their own, each as far from its center as the others.
+            distance = np.sqrt(-model.score(np.eye(3) * 103) / 3)
+            if labels.tolist() != [0, 1, 2] or distance > 4:
+                wrong.append((labels, distance))
 
     readers = [threading.Thread(target=look) for _ in range(3)]
     for reader in readers:

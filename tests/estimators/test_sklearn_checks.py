@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import warnings
 
+import pytest
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 
-from daskmeans import KMeans, MiniBatchKMeans
+from daskmeans import BisectingKMeans, KMeans, MiniBatchKMeans
 
 
-@parametrize_with_checks([KMeans(), KMeans(algorithm="elkan"), MiniBatchKMeans()])
+@parametrize_with_checks(
+    [KMeans(), KMeans(algorithm="elkan"), MiniBatchKMeans(), BisectingKMeans()]
+)
 def test_scikit_learn_check(estimator, check):
     with warnings.catch_warnings():
         # Checks fit data of fewer distinct points than clusters, and data without names.
@@ -17,6 +20,7 @@ def test_scikit_learn_check(estimator, check):
         check(estimator)
 
 
-def test_checks_were_collected():
+@pytest.mark.parametrize("estimator", [KMeans(), MiniBatchKMeans()])
+def test_checks_were_collected(estimator):
     """A release of scikit-learn once collected a single check for an estimator."""
-    assert sum(1 for _ in estimator_checks_generator(KMeans())) > 40
+    assert sum(1 for _ in estimator_checks_generator(estimator)) > 40

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import silhouette_score
 
-from daskmeans import KMeans, plots
+from daskmeans import KMeans, MiniBatchKMeans, plots
 from daskmeans.errors import MissingExtraError
 from tests.counting import counted_passes
 
@@ -88,7 +88,28 @@ class TestSweeps:
         for line in ax.lines:
             assert (np.nanmin(line.get_ydata()), np.nanmax(line.get_ydata())) == (0, 1)
         labels = [text.get_text() for text in ax.get_legend().get_texts()]
-        assert labels[1] == "the other (2 to 4)"
+        assert labels[1] == "the other: 2 to 4"
+
+    def test_say_which_way_is_better(self, swept):
+        scores = {"davies_bouldin": np.arange(8.0), "silhouette": np.arange(8.0)}
+        found = replace(swept, scores=scores)
+        labels = [text.get_text() for text in plots.metrics(found).get_legend().get_texts()]
+        assert labels == [
+            "Davies-Bouldin: 0 to 7, lower is better",
+            "silhouette: 0 to 7, higher is better",
+        ]
+        ax = plots.metrics(found, ["davies_bouldin"])
+        assert ax.get_ylabel() == "Davies-Bouldin, lower is better"
+        assert ax.get_title() == "Davies-Bouldin by number of clusters"
+
+    def test_legend_lies_within_the_figure(self, swept):
+        scores = {name: np.arange(8.0) for name in ("squared_euclidean_silhouette", "b", "c", "d")}
+        ax = plots.metrics(replace(swept, scores=scores))
+        ax.figure.canvas.draw()
+        box = ax.get_legend().get_window_extent()
+        width, height = ax.figure.canvas.get_width_height()
+        assert 0 <= box.x0 < box.x1 <= width
+        assert 0 <= box.y0 < box.y1 <= height
 
     def test_unknown_metric(self, swept):
         with pytest.raises(ValueError, match="no metric 'entropy': it has inertia"):
@@ -106,6 +127,22 @@ class TestConvergence:
         assert twin.lines[0].get_ydata().tolist() == [r.center_shift for r in model.history_]
         (top,) = ax.child_axes
         assert [label.get_text() for label in top.get_xticklabels()] == ["3", "4", "5"]
+
+    def test_batches(self, rows):
+        model = MiniBatchKMeans(5, batch_size=200, max_iter=2, random_state=0).fit(rows)
+        ax = plots.convergence(model)
+        of_batches, smoothed = ax.lines
+        assert of_batches.get_xdata().tolist() == [r.step for r in model.history_]
+        assert of_batches.get_ydata().tolist() == [r.inertia for r in model.history_]
+        assert smoothed.get_ydata().tolist() == [r.smoothed_inertia for r in model.history_]
+        twin = ax.figure.axes[1]
+        assert twin.lines[0].get_ydata().tolist() == [r.center_shift for r in model.history_]
+        assert (ax.get_xlabel(), ax.get_title()) == ("batch", "Convergence in 14 batches")
+
+    def test_large_inertia_is_written_out(self):
+        model = KMeans(2, random_state=0).fit([[0.0], [2e4], [9e6], [9.001e6]])
+        ax = plots.convergence(model)
+        assert ax.yaxis.get_major_formatter()(32_250_000, None) == "32,250,000"
 
     def test_centers_that_stopped_are_off_the_axis(self):
         model = KMeans(2, init=[[0.0], [9.0]], tol=0).fit([[0.0], [1.0], [9.0]])
