@@ -7,6 +7,7 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from sklearn import cluster
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
@@ -18,6 +19,7 @@ from daskmeans.algorithms.seeding import new_seed
 from daskmeans.algorithms.spherical import inertia_by
 from daskmeans.algorithms.survey import survey
 from daskmeans.blocks.inputs import ArrayLike, is_lazy
+from daskmeans.estimators.exchange import ExportedDtype
 from daskmeans.estimators.kmeans import KMeans
 from daskmeans.estimators.parameters import checks_parameters
 from daskmeans.estimators.rows import check_initial_centers, open_rows
@@ -218,6 +220,21 @@ class BisectingKMeans(KMeans):
     def _what_to_save(self) -> tuple[dict[str, Any], dict[str, Array]]:
         fitted = {name: getattr(self, name) for name in _SAVED}
         return fitted, {"nodes": self._tree.nodes, "children": self._tree.children}
+
+    def to_sklearn(self, dtype: ExportedDtype = "float64") -> cluster.KMeans:
+        """Raise TypeError: scikit-learn's estimator cannot be given a tree.
+
+        Its labels go down the tree, and those of the centers alone are others.
+        """
+        raise TypeError(
+            "A BisectingKMeans labels rows down its tree, which cannot be given to one of "
+            "scikit-learn's: save it by save(), and load it by daskmeans.load()."
+        )
+
+    @classmethod
+    def from_sklearn(cls, model: cluster.KMeans) -> KMeans:
+        """Raise TypeError: scikit-learn does not tell its tree."""
+        raise TypeError("The tree of scikit-learn's BisectingKMeans is private: fit one here.")
 
     def _take_saved(self, fitted: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
         nodes = arrays["nodes"]

@@ -50,6 +50,12 @@ def _of_shape(
     Fitting is what makes the private attributes that a release of scikit-learn predicts with, and
     the weights behind the centers of a MiniBatchKMeans, whatever their names are.
     """
+    if getattr(model, "metric", "euclidean") != "euclidean":
+        raise ValueError(
+            "scikit-learn has no KMeans with metric='cosine'. Of rows divided by their lengths "
+            "(sklearn.preprocessing.Normalizer) the nearest center by Euclidean distance is the "
+            "same: fit such rows with metric='euclidean' and init=model.cluster_centers_."
+        )
     if np.dtype(dtype) not in (np.dtype(np.float64), np.dtype(np.float32)):
         raise ValueError(f"dtype={dtype!r}: scikit-learn clusters 'float64' and 'float32' rows.")
     centers = model.cluster_centers_

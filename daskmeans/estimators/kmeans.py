@@ -100,7 +100,7 @@ class KMeans(
         Initial centers:
 
         - "auto": "refined" for more than four times the rows of a sample (1,000 a cluster, at
-          least 10,000, within 256 MB), else "k-means++".
+          least 10,000, within 256 MB unless two a cluster take more), else "k-means++".
         - "refined": restarts of greedy k-means++ race on a random sample of the rows in memory, and
           the best converges there. Full passes start from close to where they would end.
         - "k-means++": scikit-learn's greedy k-means++, on all rows if they are few (at most 10,000,
@@ -342,6 +342,9 @@ class KMeans(
             For rows that k-means cannot take: NaN, infinity, text, complex numbers, wrong shapes,
             fewer rows than clusters, with "cosine" zeros; for weights that are negative or not one
             a row.
+        TooLargeError, ClusterError
+            If the threads here, or of a worker, have no room for the sums of so many clusters:
+            three times n_clusters x (n_features + 2) numbers of 8 bytes each.
         """
         if checkpoint is not None:
             check_replaceable(checkpoint)
@@ -750,6 +753,8 @@ class KMeans(
 
         Raises
         ------
+        ValueError
+            If the metric is "cosine", which scikit-learn does not have.
         NotFittedError
 
         Examples

@@ -14,7 +14,7 @@ from sklearn import cluster
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from daskmeans import KMeans, MiniBatchKMeans
+from daskmeans import BisectingKMeans, KMeans, MiniBatchKMeans, to_onnx
 
 ROWS = np.random.default_rng(11).normal(size=(500, 3))
 
@@ -181,3 +181,15 @@ def test_another_kind_of_model_is_not_imported():
     theirs = cluster.MiniBatchKMeans(2, random_state=0).fit(ROWS)
     with pytest.raises(TypeError, match=r"takes a fitted sklearn.cluster.KMeans, not MiniBatch"):
         KMeans.from_sklearn(theirs)
+
+
+@pytest.mark.parametrize("export", [KMeans.to_sklearn, to_onnx])
+def test_what_scikit_learn_does_not_have_is_refused(export):
+    """Its labels would be others."""
+    with pytest.raises(ValueError, match=r"no KMeans with metric='cosine'.*Normalizer"):
+        export(KMeans(2, metric="cosine", random_state=0).fit(ROWS))
+    tree = BisectingKMeans(3, random_state=0).fit(ROWS)
+    with pytest.raises(TypeError, match="down its tree"):
+        tree.to_sklearn() if export is KMeans.to_sklearn else export(tree)
+    with pytest.raises(TypeError, match="is private"):
+        BisectingKMeans.from_sklearn(cluster.BisectingKMeans(3, random_state=0).fit(ROWS))
