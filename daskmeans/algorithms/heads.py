@@ -126,6 +126,11 @@ class HeadChooser:
 
         None if computing all distances is not much slower.
         """
+        # Many small calls of BLAS: its threads would wait for each other in each.
+        with blas_on_one_thread():
+            return self._best_of(centers)
+
+    def _best_of(self, centers: Array) -> Directions | None:
         tried = self._sample(_TRIED_ROWS)
         shifted = (centers - self._surveyed.shift).astype(np.float32)
         sq_norms, sq_center_norms = (tried**2).sum(axis=1), (shifted**2).sum(axis=1)
@@ -161,12 +166,6 @@ class HeadChooser:
         """
         rows = self._sample(_FITTED_ROWS)
         rows -= rows.mean(axis=0)
-        # Hundreds of small calls of BLAS: its threads would wait for each other in each.
-        with blas_on_one_thread():
-            return self._subspace(rows)
-
-    @staticmethod
-    def _subspace(rows: Array) -> Array:
         generator = np.random.default_rng(0)
         n_directions = min(_WIDTHS[-1] + _MORE_DIRECTIONS, rows.shape[1])
         basis = generator.standard_normal((rows.shape[1], n_directions)).astype(np.float32)
