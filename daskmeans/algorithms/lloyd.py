@@ -258,7 +258,11 @@ def _iterations(
                 result.reason = "center shift zero"
             elif shift <= limit:
                 result.reason = "tolerance"
-            elif not n_relocated and _gain(surveyed, sums, centers, new_centers, inertia) < rtol:
+            elif (
+                rtol > 0
+                and not n_relocated
+                and _gain(surveyed, sums, centers, new_centers, inertia) < rtol
+            ):
                 result.reason = "relative tolerance"
         best = min(running, key=lambda each: each.result.history[-1].inertia).result.history[-1]
         if lap is not None and iteration % lap == 0:
@@ -321,9 +325,9 @@ def _relocate_empty(run: Run, surveyed: Surveyed, centers: CenterSet, sums: Arra
     scikit-learn's rule, with ties by row number. Returns how many clusters were given a row: none
     if every row lies on its center.
     """
-    empty = np.flatnonzero(sums[:, -1] == 0)
-    if not empty.size:
+    if sums[:, -1].all():
         return 0
+    empty = np.flatnonzero(sums[:, -1] == 0)
     far = run(Pass("kmeans-farthest", farthest_chunk, FarthestParameters(int(empty.size), centers)))
     labels = centers.label(Block(0, None, far.rows, None))
     moved = empty[: len(labels)]
