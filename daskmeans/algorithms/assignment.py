@@ -195,7 +195,8 @@ def assign(block: Block, assignment: Assignment, quantisation: Quantisation) -> 
     looks = drift is not None and state.bounded_since == drift.since and state.rest == 0
     heads = None
     if centers.directions is not None and centers.heads is not None and state.rest == 0:
-        if state.heads is None:
+        # Of the same rows in as many directions they are the same.
+        if state.heads is None or state.heads.shape[1] != centers.directions.size:
             state.heads = centers.directions.heads_of(block)
             n_distances += len(block) * centers.directions.size
         heads = Heads(state.heads, centers.heads, centers.directions.error)

@@ -19,11 +19,9 @@ _SMALLEST_REACH, _LARGEST_REACH = 1e-12, 1e14
 # Multiplications for a row below which bounds cost more than they save.
 _LEAST_WORK = 150
 FELL_BEHIND = "fell behind"
-# Pass before which centers are grouped anew: by then they have left where seeding put them.
+# Pass before which centers are grouped anew, and heads are tried again: by then they have left
+# where seeding put them, and means have shorter tails than rows.
 _GROUPED_AGAIN_AT = 4
-# Passes before which it is decided whether heads are compared. Initial centers that are rows have
-# longer tails than means.
-_HEADS_TRIED_AT = (1, _GROUPED_AGAIN_AT)
 
 _RUNNING = "max_iter"
 
@@ -144,13 +142,12 @@ class Restart:
 
     def _start_drift(self, centers: Array, step: int) -> None:
         """Begin to keep bounds, or begin anew, where that is due."""
-        if self._directions is not None:
+        due = self._drift is None or step == _GROUPED_AGAIN_AT
+        if self._directions is not None or not due:
             return
-        begins = self._drift is None
-        if self._chooser is not None and (begins or step in _HEADS_TRIED_AT):
+        if self._chooser is not None:
             self._directions = self._chooser.choose(centers)
-        if self._directions is not None or begins or step == _GROUPED_AGAIN_AT:
-            self._drift = Drift.start(centers, step, grouped=self._directions is None)
+        self._drift = Drift.start(centers, step, grouped=self._directions is None)
 
     def assigned_sums(self, found: Array) -> Array:
         """Return the sums of the assignment, of which `found` may hold the changes alone."""
