@@ -133,16 +133,17 @@ def _at_least(distance, relative, spread):
 
 
 @rarely_called
-def _nearest_of_reached(rows, i, packed, shifted, reached, upper, relative, spread):
-    """Label row i by the definition, among centers that are not farther than an upper bound."""
+def _nearest_of_reached(rows, i, packed, shifted, nearest, reached, upper, relative, spread):
+    """Label row i by the definition: `nearest`, or a center reached within an upper bound."""
     transposed = packed.transposed
     d, k = transposed.shape
     label, least = -1, np.inf
     for j in range(k):
-        if not (reached[j // GROUP_CENTERS] >> np.uint16(j % GROUP_CENTERS)) & np.uint16(1):
-            continue
-        if _at_least(_distance(shifted, packed.shifted[j]), relative, spread) > upper:
-            continue
+        if j != nearest:
+            if not (reached[j // GROUP_CENTERS] >> np.uint16(j % GROUP_CENTERS)) & np.uint16(1):
+                continue
+            if _at_least(_distance(shifted, packed.shifted[j]), relative, spread) > upper:
+                continue
         square = 0.0
         for f in range(d):
             difference = np.float64(rows[i, f]) - transposed[f, j]
@@ -270,7 +271,7 @@ def _label_by_heads(
                 )
             else:
                 label = _nearest_of_reached(
-                    rows, i, packed, shifted[t], reached[t], upper, relative, spread
+                    rows, i, packed, shifted[t], label, reached[t], upper, relative, spread
                 )
                 margin[first + i] = -np.inf
             found[i] = label
