@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 SEED = 20240607
@@ -14,6 +15,7 @@ SEED = 20240607
 _SEPARATION = 4.0
 
 _N_PIXELS = 2 * 427 * 640
+_PATCH_SIDE = 16
 
 _QUICK_SHRINKS_BY = 100
 
@@ -22,7 +24,7 @@ _QUICK_SHRINKS_BY = 100
 class Cell:
     """One data set and number of clusters to compare on."""
 
-    data: str  # "blobs", "uniform" or "pixels"
+    data: str  # "blobs", "uniform", "pixels" or "patches"
     n_rows: int
     n_features: int
     n_clusters: int
@@ -49,6 +51,8 @@ class Cell:
         rng = np.random.default_rng(SEED)
         if self.data == "pixels":
             rows = image_pixels(rng)[: self.n_rows]
+        elif self.data == "patches":
+            rows = image_patches(self.n_rows, rng)
         elif self.data == "uniform":
             rows = rng.random((self.n_rows, self.n_features), dtype=np.float32)
         else:
@@ -58,8 +62,9 @@ class Cell:
     def initial_centers(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Rows drawn at random, no two of them equal.
 
-        Pixels are whole numbers, and many lie equally far from two others. Their centers are moved
-        by less than one, lest rounding decide such ties for each contender in its own way.
+        Pixels are whole numbers, and many lie equally far from two others. Their centers, and those
+        of patches of them, are moved by less than one, lest rounding decide such ties for each
+        contender in its own way.
         """
         rng = np.random.default_rng(SEED + 1)
         n_drawn = min(len(rows), 50 * self.n_clusters)
@@ -67,7 +72,7 @@ class Cell:
         if len(drawn) < self.n_clusters:
             raise ValueError(f"{self.name}: only {len(drawn)} distinct rows among {n_drawn} drawn.")
         centers = rng.permutation(drawn)[: self.n_clusters]
-        if self.data == "pixels":
+        if self.data in ("pixels", "patches"):
             centers += rng.random(centers.shape, dtype=np.float32)
         return centers
 
@@ -85,6 +90,7 @@ GRID = (
     *(Cell("blobs", *shape) for shape in _SHAPES),
     *(Cell("uniform", *shape) for shape in _SHAPES),
     Cell("pixels", _N_PIXELS, 3, 64),
+    Cell("patches", 100_000, _PATCH_SIDE**2 * 3, 256),
 )
 
 
@@ -112,6 +118,23 @@ def image_pixels(rng: np.random.Generator) -> NDArray[np.float32]:
 
     pixels = np.stack(load_sample_images().images).reshape(-1, 3).astype(np.float32)
     return rng.permutation(pixels)
+
+
+def image_patches(n_rows: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Patches of 16 x 16 pixels of the same images, half of each, no two from the same place.
+
+    Their variance falls off from one principal direction to the next like that of embeddings.
+    """
+    from sklearn.datasets import load_sample_images
+
+    rows = np.empty((n_rows, _PATCH_SIDE**2 * 3), np.float32)
+    halves = np.array_split(rng.permutation(n_rows), 2)
+    for image, half in zip(load_sample_images().images, halves, strict=True):
+        windows = sliding_window_view(image, (_PATCH_SIDE, _PATCH_SIDE), axis=(0, 1))
+        height, width = windows.shape[:2]
+        corners = rng.choice(height * width, len(half), replace=False)
+        rows[half] = windows[corners // width, corners % width].reshape(len(half), -1)
+    return rows
 
 
 def short_count(number: int) -> str:

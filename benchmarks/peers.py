@@ -154,7 +154,7 @@ def _selected(patterns: tuple[str, ...], work: str) -> list[Cell]:
     # Said before an hour's work and not after it.
     if find_spec("matplotlib") is None:
         raise click.ClickException("the plot of the ratios needs matplotlib: install it.")
-    if any(cell.data == "pixels" for cell in cells) and find_spec("PIL") is None:
+    if any(cell.data in ("pixels", "patches") for cell in cells) and find_spec("PIL") is None:
         raise click.ClickException(
             "the sample images need Pillow: install it, or choose other cells by --cells."
         )

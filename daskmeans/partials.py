@@ -78,6 +78,16 @@ def _smallest(keys: Array, count: int) -> Array:
     return np.flatnonzero(keys <= np.partition(keys, count - 1)[count - 1])
 
 
+def _by_key(chosen: Array, keys: Array, row_numbers: Array) -> Array:
+    """Return positions in the order of their keys, ties in that of their row numbers."""
+    # Sorting by one key is many times faster than by two, and random keys hardly ever tie.
+    ordered = chosen[np.argsort(keys[chosen])]
+    in_order = keys[ordered]
+    if (in_order[1:] == in_order[:-1]).any():
+        ordered = chosen[np.lexsort((row_numbers[chosen], keys[chosen]))]
+    return ordered
+
+
 @dataclass(frozen=True)
 class KeyedRows:
     """The `capacity` rows with the smallest keys, ties by row number.
@@ -122,7 +132,7 @@ class KeyedRows:
         while True:
             # A partition first: sorting a whole block for a few rows would cost more than a pass.
             chosen = _smallest(keys, candidates)
-            chosen = chosen[np.lexsort((row_numbers[chosen], keys[chosen]))]
+            chosen = _by_key(chosen, keys, row_numbers)
             if distinct and len(chosen):
                 _, first = np.unique(rows[chosen], axis=0, return_index=True)
                 considered, chosen = len(chosen), chosen[np.sort(first)]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from daskmeans.algorithms.drift import Drift
+from daskmeans.algorithms.heads import Directions
 from daskmeans.algorithms.survey import Quantisation, Run, RunPass
 from daskmeans.blocks.block import Block, not_finite, working_dtype
 from daskmeans.blocks.row_state import RowState, StateKey, forget, remembered
 from daskmeans.errors import RowsError
 from daskmeans.kernels.assign import PackedCenters, label_block, pack_centers
 from daskmeans.kernels.distances import add_terms, sq_distances_to_own
+from daskmeans.kernels.heads import Heads, lloyd_block_by_heads
 from daskmeans.kernels.lloyd import (
     CLEAN,
     MOST_DISTANCES,
@@ -38,24 +42,37 @@ class CenterSet:
     packed : PackedCenters
     drift : Drift or None
         Where rows keep bounds on their distances to the centers.
+    directions : Directions or None
+        Where rows and centers are compared by their heads first.
+    heads : PackedCenters or None
+        Heads of the centers.
     """
 
     centers: Array
     shift: Array
     packed: PackedCenters
     drift: Drift | None = None
+    directions: Directions | None = None
+    heads: PackedCenters | None = None
 
     @classmethod
     def make(
-        cls, centers: Array, shift: Array, dtype: np.dtype[Any], drift: Drift | None = None
+        cls,
+        centers: Array,
+        shift: Array,
+        dtype: np.dtype[Any],
+        drift: Drift | None = None,
+        directions: Directions | None = None,
     ) -> CenterSet:
         centers = np.ascontiguousarray(centers, dtype=np.float64)
-        return cls(centers, shift, _packed(centers, shift, working_dtype(dtype), drift), drift)
+        packed = _packed(centers, shift, working_dtype(dtype), drift)
+        heads = None if directions is None else directions.heads_of_centers(centers)
+        return cls(centers, shift, packed, drift, directions, heads)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What travels to another process is the centers; it lays them out itself.
         dtype = self.packed.tiles.dtype
-        return type(self).make, (self.centers, self.shift, dtype, self.drift)
+        return type(self).make, (self.centers, self.shift, dtype, self.drift, self.directions)
 
     def packed_for(self, rows: Array) -> PackedCenters:
         """Return the layout for rows as they were read; their dtype may not be the declared one."""
@@ -176,9 +193,18 @@ def assign(block: Block, assignment: Assignment, quantisation: Quantisation) -> 
     drift = centers.drift
     state.make_room(0 if drift is None else len(drift.by_group))
     looks = drift is not None and state.bounded_since == drift.since and state.rest == 0
+    heads = None
+    if centers.directions is not None and centers.heads is not None and state.rest == 0:
+        # Of the same rows in as many directions they are the same.
+        if state.heads is None or state.heads.shape[1] != centers.directions.size:
+            state.heads = centers.directions.heads_of(block)
+            n_distances += len(block) * centers.directions.size
+        heads = Heads(state.heads, centers.heads, centers.directions.error)
     state.rest = max(0, state.rest - 1)
-    sums, n_changed, measured = _lloyd_step(block, centers, quantisation, state, counted, looks)
-    if looks:
+    sums, n_changed, measured = _lloyd_step(
+        block, centers, quantisation, state, counted, looks, heads
+    )
+    if looks or heads is not None:
         # Bounds that leave most to be measured cost more than they save: look less often.
         useless = measured > MOST_DISTANCES * len(block) * len(centers.centers)
         state.patience = min(2 * state.patience + 1, _LONGEST_REST) if useless else 0
@@ -198,6 +224,7 @@ def _lloyd_step(
     state: RowState,
     counted: bool,
     looks: bool,
+    heads: Heads | None,
 ) -> tuple[Array, int, int]:
     """Run the kernel over the tiles of a block: sums, changed labels, distances measured."""
     sums = np.zeros((len(centers.centers), len(quantisation.shift)), np.int64)
@@ -205,10 +232,13 @@ def _lloyd_step(
     bounds = None
     if drift is not None:
         bounds = Bounds(state.margin, state.lower, drift.by_label, drift.by_group)
+    step: Callable[..., tuple[int, int, int, int]] = lloyd_block
+    if heads is not None:
+        step = partial(lloyd_block_by_heads, heads=heads)
     n_changed = n_distances = 0
     for part, rows, weights in block.tiles():
         weights = np.ldexp(weights, -quantisation.weight_exponent)
-        status, row, changed, measured = lloyd_block(
+        status, row, changed, measured = step(
             rows,
             weights,
             centers.packed_for(rows),

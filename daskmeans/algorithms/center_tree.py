@@ -83,7 +83,7 @@ class TreeCenters(CenterSet):
     def of_tree(cls, tree: CenterTree, dtype: np.dtype[Any]) -> TreeCenters:
         centers = np.ascontiguousarray(tree.nodes[tree.leaves()])
         plain = CenterSet.make(centers, model_shift(centers), dtype)
-        return cls(plain.centers, plain.shift, plain.packed, None, tree)
+        return cls(plain.centers, plain.shift, plain.packed, tree=tree)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self).of_tree, (self.tree, self.packed.tiles.dtype)

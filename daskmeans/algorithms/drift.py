@@ -95,10 +95,10 @@ class Drift:
     since: int
 
     @classmethod
-    def start(cls, centers: Array, since: int) -> Drift:
-        """Group centers and start measuring from where they are."""
+    def start(cls, centers: Array, since: int, *, grouped: bool = True) -> Drift:
+        """Start measuring from where centers are; group them, or leave all in one group."""
         k, d = centers.shape
-        width = centers_a_group(k, d)
+        width = centers_a_group(k, d) if grouped else -(-k // GROUP_CENTERS) * GROUP_CENTERS
         return cls(
             neighborly_order(centers, width),
             width,

@@ -248,12 +248,11 @@ def _iterations(
             if max_passes is None or run.n_passes < max_passes - 1:
                 n_relocated = _relocate_empty(run, surveyed, centers, sums)
             means, inertia = _means(surveyed, sums)
-            new_centers = means
-            gained = _beyond(surveyed, sums, means, centers.centers)
+            new_centers, beyond_means = means, 0.0
             if surveyed.metric == "cosine":
                 new_centers = directions_of_means(means, centers.centers)
-                beyond = _beyond(surveyed, sums, means, new_centers)
-                inertia, gained = inertia + beyond, gained - beyond
+                beyond_means = _beyond(surveyed, sums, means, new_centers)
+                inertia += beyond_means
             shift = float(((new_centers - centers.centers) ** 2).sum())
             n_distances = surveyed.n_rows * len(new_centers)
             result.history.append(
@@ -273,8 +272,10 @@ def _iterations(
                 result.reason = "center shift zero"
             elif shift <= limit:
                 result.reason = "tolerance"
-            elif not n_relocated and _share(gained, inertia) < rtol:
-                result.reason = "relative tolerance"
+            elif rtol > 0 and not n_relocated:
+                gained = _beyond(surveyed, sums, means, centers.centers) - beyond_means
+                if _share(gained, inertia) < rtol:
+                    result.reason = "relative tolerance"
         best = min(running, key=lambda each: each.result.history[-1].inertia).result.history[-1]
         if lap is not None and iteration % lap == 0:
             racing = still_ahead(racing)
@@ -338,9 +339,9 @@ def _relocate_empty(run: Run, surveyed: Surveyed, centers: CenterSet, sums: Arra
     scikit-learn's rule, with ties by row number. Returns how many clusters were given a row: none
     if every row lies on its center.
     """
-    empty = np.flatnonzero(sums[:, -1] == 0)
-    if not empty.size:
+    if sums[:, -1].all():
         return 0
+    empty = np.flatnonzero(sums[:, -1] == 0)
     far = run(Pass("kmeans-farthest", farthest_chunk, FarthestParameters(int(empty.size), centers)))
     labels = centers.label(Block(0, None, far.rows, None))
     moved = empty[: len(labels)]

@@ -9,6 +9,7 @@ import numpy as np
 
 from daskmeans.algorithms.assignment import Assignment, CenterSet
 from daskmeans.algorithms.drift import Drift, centers_a_group
+from daskmeans.algorithms.heads import LARGEST_HEAD, Directions, HeadChooser
 from daskmeans.algorithms.survey import Run, Surveyed
 from daskmeans.blocks.row_state import StateKey, bytes_a_row
 from daskmeans.typing import Array
@@ -18,7 +19,8 @@ _SMALLEST_REACH, _LARGEST_REACH = 1e-12, 1e14
 # Multiplications for a row below which bounds cost more than they save.
 _LEAST_WORK = 150
 FELL_BEHIND = "fell behind"
-# Pass before which centers are grouped anew: by then they have left where seeding put them.
+# Pass before which centers are grouped anew, and heads are tried again: by then they have left
+# where seeding put them, and means have shorter tails than rows.
 _GROUPED_AGAIN_AT = 4
 
 _RUNNING = "max_iter"
@@ -41,8 +43,10 @@ class IterationRecord:
         Rows whose label changed, all of them in the first iteration. None where labels are not
         kept between iterations, which takes memory.
     distances_computed : float
-        Distances between a row and a center that were computed, as a share of all. Unlike the
-        answer it depends on how rows are split into blocks.
+        Distances between a row and a center that were computed, as a share of all. Where rows and
+        centers are first compared along p of d directions, that counts as (p + 1) / d of a
+        distance, and finding a row's place along them once as p + 1. Unlike the answer the share
+        depends on how rows are split into blocks.
     n_passes : int
         Passes over the rows: 1, and another one where clusters were empty.
     bytes_read : int
@@ -112,21 +116,38 @@ class RestartState:
 class Restart:
     """One set of centers on its way: what the next assignment needs beside the centers."""
 
-    def __init__(self, result: LloydResult, state: StateKey | None, bounded: bool) -> None:
+    def __init__(
+        self,
+        result: LloydResult,
+        state: StateKey | None,
+        bounded: bool,
+        chooser: HeadChooser | None = None,
+    ) -> None:
         self.result = result
         self._state = state
         self._bounded = bounded
+        self._chooser = chooser
         self._previous: Array | None = None
         self._drift: Drift | None = None
+        self._directions: Directions | None = None
         self._sums: Array | None = None
 
     def assignment(self, surveyed: Surveyed, dtype: np.dtype[Any]) -> Assignment:
         """Return the assignment to the present centers."""
         centers, step = self.result.centers, self.result.n_iter + 1
-        if self._bounded and (self._drift is None or step == _GROUPED_AGAIN_AT):
-            self._drift = Drift.start(centers, step)
-        center_set = CenterSet.make(centers, surveyed.shift, dtype, self._drift)
+        if self._bounded:
+            self._start_drift(centers, step)
+        center_set = CenterSet.make(centers, surveyed.shift, dtype, self._drift, self._directions)
         return Assignment(center_set, step, self._state, self._previous)
+
+    def _start_drift(self, centers: Array, step: int) -> None:
+        """Begin to keep bounds, or begin anew, where that is due."""
+        due = self._drift is None or step == _GROUPED_AGAIN_AT
+        if self._directions is not None or not due:
+            return
+        if self._chooser is not None:
+            self._directions = self._chooser.choose(centers)
+        self._drift = Drift.start(centers, step, grouped=self._directions is None)
 
     def assigned_sums(self, found: Array) -> Array:
         """Return the sums of the assignment, of which `found` may hold the changes alone."""
@@ -166,6 +187,7 @@ class Restart:
         result.centers, result.n_iter = state.centers, state.n_iter
         result.reason, result.history = state.reason, list(state.history)
         self._previous, self._sums, self._drift = state.previous, state.sums, None
+        self._directions = None
 
 
 def _keeps_bounds(surveyed: Surveyed, n_clusters: int) -> bool:
@@ -201,9 +223,22 @@ def make_restarts(
     if surveyed.n_rows * sum(map(bytes_a_row, n_groups)) > free:
         bounded = [False] * len(results)
     remembers = any(bounded) or surveyed.n_rows * bytes_a_row(0) * len(results) <= free
+    headed = [
+        bounds and HeadChooser.possible(surveyed, k)
+        for k, bounds in zip(counts, bounded, strict=True)
+    ]
+    head_sizes = [LARGEST_HEAD * heads for heads in headed]
+    if surveyed.n_rows * sum(map(bytes_a_row, n_groups, head_sizes)) > free:
+        headed = [False] * len(results)
+    chooser = HeadChooser(surveyed)
     return [
-        Restart(result, StateKey(fit, number) if remembers else None, bounds)
-        for number, (result, bounds) in enumerate(zip(results, bounded, strict=True))
+        Restart(
+            result,
+            StateKey(fit, number) if remembers else None,
+            bounds,
+            chooser if heads else None,
+        )
+        for number, (result, bounds, heads) in enumerate(zip(results, bounded, headed, strict=True))
     ]
 
 

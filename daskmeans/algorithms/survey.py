@@ -243,24 +243,32 @@ class SharedSurvey:
     source : RowSource
     found : Survey
     seeding : bool
+    sample_rows : int
+        Of the largest sample.
+    largest : Surveyed
+        With that sample.
     """
 
     source: RowSource
     found: Survey
     seeding: bool
+    sample_rows: int
+    largest: Surveyed
 
     @classmethod
     def make(cls, run: Run, most_clusters: int, seed: int, *, seeding: bool = True) -> SharedSurvey:
         """Make the pass for at most so many clusters; parameters and errors as for `survey`."""
         m = _rows_to_sample(run.source, most_clusters, seeding)
         found = _find(run, most_clusters, m, seed)
-        shared = cls(run.source, found, seeding)
-        _check_resolution(_understood(found, m, run.source), found.sample, run.source.feature_names)
-        return shared
+        largest = _understood(found, m, run.source)
+        _check_resolution(largest, found.sample, run.source.feature_names)
+        return cls(run.source, found, seeding, m, largest)
 
     def for_clusters(self, n_clusters: int) -> Surveyed:
         """Return the survey for a number of clusters, with the sample that it asks for."""
         m = _rows_to_sample(self.source, n_clusters, self.seeding)
+        if m == self.sample_rows:
+            return self.largest
         return _understood(self.found, m, self.source)
 
     @property
@@ -319,7 +327,7 @@ def _understood(found: Survey, m: int, source: RowSource) -> Surveyed:
     d, weighted, names = len(ranges.low), source.weights is not None, source.feature_names
     _check_weight(ranges)
     sample_weights = _stands_for(drawn, m, ranges.n_rows) if weighted else None
-    order = np.argsort(drawn.row_numbers[:m], kind="stable")
+    order = np.argsort(drawn.row_numbers[:m])
     numbers = drawn.row_numbers[:m][order]
     if not source.in_memory:
         sample = drawn.rows[:m][order]

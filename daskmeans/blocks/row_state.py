@@ -41,6 +41,8 @@ class RowState:
     margin : ndarray of shape (r,), float32, or of shape (0,) without bounds
     lower : ndarray of shape (g, r), float32, or (1, 0) for less than two groups
         Bounds, see `kernels.bounds`.
+    heads : ndarray of shape (r, e), float32, or None
+        See `kernels.heads`; None where there are none, or none yet.
     step : int
         Number of the pass that wrote them; 0 while nothing is known.
     bounded_since : int
@@ -56,6 +58,7 @@ class RowState:
     labels: Labels
     margin: Array
     lower: Array
+    heads: Array | None = None
     step: int = 0
     bounded_since: int = 0
     rest: int = 0
@@ -81,9 +84,10 @@ class RowState:
             self.bounded_since = 0
 
 
-def bytes_a_row(n_groups: int) -> int:
-    """Return what is remembered of a row: label, margin, a bound for each of several groups."""
-    return 4 + 4 * (n_groups > 0) + 4 * n_groups * (n_groups > 1)
+def bytes_a_row(n_groups: int, head_size: int = 0) -> int:
+    """Return what is remembered of a row: label, margin, a bound for each of several groups, or
+    instead of these its head."""
+    return 4 + 4 * (n_groups > 0) + 4 * max(n_groups * (n_groups > 1), head_size)
 
 
 _remembered: OrderedDict[str, dict[tuple[int, int], RowState]] = OrderedDict()

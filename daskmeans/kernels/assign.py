@@ -7,6 +7,8 @@ best and second-best scores lie within the rounding bound is decided again by th
 
 from __future__ import annotations
 
+import math
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,6 +39,17 @@ class PackedCenters(NamedTuple):
     positions: Array  # (k,) int32, place of each center in the packed order
 
 
+@cache
+def _roundings(d: int, dtype: np.dtype[Any]) -> tuple[float, float, float]:
+    """Return gamma of `rounding_bound` for a dtype and for float64, and the least normal number."""
+    info = np.finfo(dtype)
+
+    def gamma(unit: float) -> float:
+        return (d + 8) * unit / (1 - (d + 8) * unit)
+
+    return gamma(float(info.eps) / 2), gamma(2.0**-53), float(info.tiny)
+
+
 def rounding_bound(sq_norms: Array, d: int, dtype: np.dtype[Any]) -> Array:
     """Coefficients b of the bound b0 + b1 |y| + b2 |y|^2 on how much rounding moves a score gap.
 
@@ -48,14 +61,9 @@ def rounding_bound(sq_norms: Array, d: int, dtype: np.dtype[Any]) -> Array:
     the smallest normal number covers underflow. A fourth coefficient, times |y|^2, covers the
     rounding of |y|^2 and of its sum with a score: together they bound a squared distance.
     """
-    info = np.finfo(dtype)
-    largest = float(np.sqrt(sq_norms.max()))
-
-    def gamma(unit: float) -> float:
-        return (d + 8) * unit / (1 - (d + 8) * unit)
-
-    own, exact = gamma(float(info.eps) / 2), gamma(2.0**-53)
-    constant = own * largest**2 + exact * largest**2 + (d + 8) * float(info.tiny)
+    largest = math.sqrt(sq_norms.max())
+    own, exact, tiny = _roundings(d, dtype)
+    constant = own * largest**2 + exact * largest**2 + (d + 8) * tiny
     linear = 2 * own * largest + 2 * exact * largest
     return np.array([1.01 * constant, 1.01 * linear, 1.01 * exact, 2.02 * own], dtype=dtype)
 

@@ -23,7 +23,7 @@ from daskmeans.kernels.strip_bounds import KEPT_DOWN, SLACK, TINY, strip_bounds
 
 
 @inlined
-def _kept_margin(gap, own, gone):
+def kept_margin(gap, own, gone):
     """Return what is stored of a gap beyond own distance `own`, at a label's drift `gone`."""
     return (gap - np.float32(SLACK) * (own + gone)) + gone
 
@@ -87,7 +87,7 @@ def keep_strip_bounds(
     )
     for i in range(n_rows):
         gone = bounds.label_drift[labels[at + i]]
-        bounds.margin[first + chosen[i]] = _kept_margin(least[i] - upper[i], upper[i], gone)
+        bounds.margin[first + chosen[i]] = kept_margin(least[i] - upper[i], upper[i], gone)
     if several and not at_once:
         for g in range(packed.n_groups):
             for i in range(n_rows):
@@ -214,5 +214,5 @@ def search_groups(
             n_changed += 1
         else:
             gone = label_drift[labels[first + i]]
-            margin[first + i] = _kept_margin(least[t] - upper[t], upper[t], gone)
+            margin[first + i] = kept_margin(least[t] - upper[t], upper[t], gone)
     return n_changed, n_distances

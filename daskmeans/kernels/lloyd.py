@@ -23,7 +23,7 @@ from daskmeans.typing import Array, Labels
 # Half of a first-level cache; the rest is for the tile of centers and the sums.
 _GROUP_BYTES = 16 << 10
 # Rows that wait to be moved stay in the first-level cache.
-_MOVED_BYTES = 16 << 10
+MOVED_BYTES = 16 << 10
 # Rows that are searched together stay in the second-level cache.
 _SEARCH_BYTES = 192 << 10
 # Share of all distances above which a block's bounds are not worth looking at.
@@ -54,7 +54,7 @@ class Bounds(NamedTuple):
 
 
 @rarely_called
-def _move_rows(rows, count, new, old, weights, shift, scale, sums):
+def move_rows(rows, count, new, old, weights, shift, scale, sums):
     """Take rows from the sums of their old cluster to those of their new one."""
     # A function for the two places that call it: `add_rows` is compiled into each that it is in.
     return add_rows(rows, 0, count, new, old, weights, shift, scale, sums)
@@ -89,12 +89,12 @@ def _lloyd_block(
     chosen = np.empty(rows_a_strip, np.int64)
     distances = np.empty(k, np.float64)
 
-    capacity = max(8, min(128, _MOVED_BYTES // (d * rows.itemsize))) if counted else 0
+    capacity = max(8, min(128, MOVED_BYTES // (d * rows.itemsize))) if counted else 0
     moved = np.empty((capacity, d), rows.dtype)
     moved_weights = np.empty(max(capacity, 2), np.float64)
     moved_from = np.empty(capacity, np.int32)
     moved_to = np.empty(capacity, np.int32)
-    n_moved = np.int64(0)  # for a literal 0 numba would compile another `_move_rows`
+    n_moved = np.int64(0)  # for a literal 0 numba would compile another `move_rows`
 
     searched = np.empty(rows_a_chunk + 1 if bounded else 0, np.int32)
     if bounds is not None:
@@ -203,7 +203,7 @@ def _lloyd_block(
                     n_changed += 1
                     n_moved += 1
                     if n_moved == capacity:
-                        strange |= _move_rows(
+                        strange |= move_rows(
                             moved, n_moved, moved_to, moved_from, moved_weights, shift, scale, sums
                         )
                         n_moved = np.int64(0)
@@ -211,7 +211,7 @@ def _lloyd_block(
                 i += 1
         searching = searching and not useless
     if n_moved > 0:
-        strange |= _move_rows(
+        strange |= move_rows(
             moved, n_moved, moved_to, moved_from, moved_weights, shift, scale, sums
         )
     if strange != 0:

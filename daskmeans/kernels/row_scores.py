@@ -20,6 +20,39 @@ from daskmeans.kernels.vector import I32, VECTOR_BYTES, Emitter, data_pointer, i
 ROWS_AT_ONCE = 8  # accumulators: enough to hide the latency of a fused operation
 
 
+def chosen_row(b: ir.IRBuilder, chosen: ir.Value, at: ir.Value, last: ir.Value) -> ir.Value:
+    """Return chosen[at] as int64; past the last one that one again."""
+    at = b.select(b.icmp_signed("<", at, last), at, last)
+    return b.sext(b.load(b.gep(chosen, [at])), at.type)
+
+
+def score_rows(
+    e: Emitter,
+    rows: list[ir.Value],
+    n_features: ir.Value,
+    centers: ir.Value,
+    width: ir.Value,
+    part: ir.Value,
+    score: list[ir.Value],
+) -> None:
+    """Emit the scores of ROWS_AT_ONCE rows for a vector of centers.
+
+    `rows` and `centers` point to the first number of each row and of the group, which is laid out
+    as `best_of_others` has it; the vector starts at center `part` of the group. `score` are
+    variables, one for each row.
+    """
+    b = e.b
+    half_norms = e.load(centers, part)
+    for variable in score:
+        b.store(half_norms, variable)
+    with cgutils.for_range(b, n_features) as features:
+        line = b.mul(b.add(features.index, int64(1)), width)
+        center = e.load(centers, b.add(line, part))
+        for row, variable in zip(rows, score, strict=True):
+            y = e.splat(b.load(b.gep(row, [features.index])))
+            b.store(e.fma(center, y, b.load(variable)), variable)
+
+
 @intrinsic
 def best_of_others(
     typingctx: Any,
@@ -68,22 +101,12 @@ def best_of_others(
         ):
             pointers, own = [], []
             for r in together:
-                at = b.add(entry, int64(r))
-                at = b.select(b.icmp_signed("<", at, last), at, last)
-                row = b.sext(b.load(b.gep(chosen, [at])), count.type)
+                row = chosen_row(b, chosen, b.add(entry, int64(r)), last)
                 pointers.append(b.gep(array.data, [b.mul(row, n_features)]))
                 own.append(b.sub(b.load(b.gep(positions, [row])), first_position))
                 b.store(e.const(np.inf), nearest[r])
             with cgutils.for_range_slice(b, int64(0), width, int64(n), count.type) as (part, _):
-                half_norms = e.load(centers, part)
-                for r in together:
-                    b.store(half_norms, score[r])
-                with cgutils.for_range(b, n_features) as features:
-                    line = b.mul(b.add(features.index, int64(1)), width)
-                    center = e.load(centers, b.add(line, part))
-                    for r in together:
-                        y = e.splat(b.load(b.gep(pointers[r], [features.index])))
-                        b.store(e.fma(center, y, b.load(score[r])), score[r])
+                score_rows(e, pointers, n_features, centers, width, part, score)
                 numbers = b.add(lanes, e.splat(b.trunc(part, I32), e.indices))
                 for r in together:
                     is_own = b.icmp_signed("==", numbers, e.splat(own[r], e.indices))

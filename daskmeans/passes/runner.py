@@ -141,7 +141,9 @@ class Runner:
 
         0 for rows that were in memory, and until the number of rows is known.
         """
-        return 0 if self.source.sizes is None else self._n_reads * self.source.n_bytes
+        if self._n_reads == 0 or self.source.sizes is None:
+            return 0
+        return self._n_reads * self.source.n_bytes
 
     @property
     def row_state_bytes(self) -> int:
