@@ -34,6 +34,9 @@ def conda_specs(requirement):
     # released along with dask, under the same number.
     if name == "dask" and "distributed" in requirement.extras:
         yield "distributed", str(requirement.specifier)
+    # Java, in versions that Spark 4 runs on. pip has none: it is the machine's there.
+    if name == "pyspark":
+        yield "openjdk", str(Requirement("openjdk>=17,<22").specifier)
 
 
 def test_environment_equals_pyproject():

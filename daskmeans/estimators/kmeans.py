@@ -25,9 +25,17 @@ from sklearn.utils.validation import check_is_fitted
 from daskmeans.algorithms.assignment import CenterSet, measure_centers, model_shift
 from daskmeans.algorithms.kmeans import Fitted, Seeding, fit
 from daskmeans.algorithms.restarts import IterationRecord
-from daskmeans.algorithms.rowwise import distance_rows, fill, label_rows, map_lazily
+from daskmeans.algorithms.rowwise import (
+    RowFunction,
+    distance_rows,
+    fill,
+    label_rows,
+    map_lazily,
+)
+from daskmeans.algorithms.rowwise_spark import DISTANCES, PREDICTION, with_column
 from daskmeans.algorithms.watch import Callback, Watch
 from daskmeans.blocks.inputs import ArrayLike, as_dask_array, is_lazy
+from daskmeans.blocks.spark_rows import is_spark
 from daskmeans.errors import ModelFormatError
 from daskmeans.estimators.checkpoint import (
     Checkpoint,
@@ -36,7 +44,9 @@ from daskmeans.estimators.checkpoint import (
     read_checkpoint,
 )
 from daskmeans.estimators.rows import (
+    as_spark_rows,
     check_initial_centers,
+    check_named,
     check_rows,
     open_rows,
 )
@@ -124,7 +134,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         other clusters, and labels would not match the centers.
     labels_ : ndarray or dask array of shape (n_samples,), int32
         Label of each row: NumPy for rows in memory and memory maps, else a lazy dask array with the
-        rows' chunks, which is computed when it is used. Lazy labels are left out of a pickle.
+        rows' chunks, which is computed when it is used. Lazy labels are left out of a pickle. Of a
+        Spark DataFrame what `predict` returns.
         After Ctrl-C they are lazy for any rows.
     inertia_ : float
         Weighted sum of the squared distances of rows to their centers; the sum is rounded once.
@@ -259,11 +270,13 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         ----------
         X : array-like of shape (n_samples, n_features)
             NumPy array, memory map, dask array (any chunks, unknown sizes included), zarr.Array,
-            h5py.Dataset, pandas or dask DataFrame, or xarray.DataArray with two dimensions.
+            h5py.Dataset, pandas or dask DataFrame, xarray.DataArray with two dimensions, or Spark
+            DataFrame, of which `daskmeans.spark.spark_rows` chooses columns.
         y : None
             Ignored, here for scikit-learn's interface.
-        sample_weight : array-like or dask array of shape (n_samples,), default=None
-            Non-negative weights. Weight 2 counts as the row given twice. None means 1 each.
+        sample_weight : array-like or dask array of shape (n_samples,), or str, default=None
+            Non-negative weights. Weight 2 counts as the row given twice. None means 1 each. Of a
+            Spark DataFrame the name of a column.
         callback : function (IterationState) -> object, default=None
             Called after each iteration. A true value that it returns ends the fit.
         checkpoint : str or path, default=None
@@ -468,7 +481,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Returns
         -------
         labels : ndarray or dask array of shape (n_samples,), int32
-            Lazy for rows that are lazy or in a store: nothing is read until it is computed.
+            Lazy for rows that are lazy or in a store: nothing is read until it is computed. Of a
+            Spark DataFrame the DataFrame with a column "prediction" more.
 
         Raises
         ------
@@ -477,6 +491,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             is found when the result is computed.
         """
         check_is_fitted(self)
+        if is_spark(X):
+            return self._with_column(X, label_rows, PREDICTION)
         rows = check_rows(self, X, reset=False)
         if is_lazy(X):
             return self._lazy_labels(X)
@@ -495,9 +511,12 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Returns
         -------
         distances : ndarray or dask array of shape (n_samples, n_clusters)
-            float32 for float32 rows, else float64. Lazy as in `predict`.
+            float32 for float32 rows, else float64. Lazy as in `predict`. Of a Spark DataFrame the
+            DataFrame with a column "distances" more, of float64.
         """
         check_is_fitted(self)
+        if is_spark(X):
+            return self._with_column(X, distance_rows, DISTANCES)
         rows = check_rows(self, X, reset=False)
         n_clusters = len(self.cluster_centers_)
         if is_lazy(X):
@@ -591,7 +610,15 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         centers = np.asarray(self.cluster_centers_, dtype=np.float64)
         return CenterSet.make(centers, model_shift(centers), dtype)
 
-    def _lazy_labels(self, X: ArrayLike, sizes: tuple[int, ...] | None = None) -> da.Array:
+    def _with_column(self, X: ArrayLike, function: RowFunction, name: str) -> Any:
+        """Return a Spark DataFrame with one column more."""
+        rows = as_spark_rows(X, fitted=self)
+        check_named(self, rows)
+        return with_column(rows, function, self._center_set(rows.dtype), name)
+
+    def _lazy_labels(self, X: ArrayLike, sizes: tuple[int, ...] | None = None) -> Any:
+        if is_spark(X):
+            return self._with_column(X, label_rows, PREDICTION)
         array = as_dask_array(X) if is_lazy(X) else da.from_array(check_rows(self, X, reset=False))
         centers = self._center_set(array.dtype)
         return map_lazily(label_rows, array, centers, np.dtype(np.int32), sizes=sizes)
@@ -602,7 +629,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
-        if isinstance(state.get("labels_"), da.Array):
+        if isinstance(state.get("labels_"), da.Array) or is_spark(state.get("labels_")):
             # They hold the graph of the rows, and with it rows that are in memory.
             state = {name: value for name, value in state.items() if name != "labels_"}
         return state

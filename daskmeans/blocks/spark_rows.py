@@ -1,0 +1,312 @@
+"""Rows of a Spark DataFrame: which columns are meant, and Arrow batches of them as arrays.
+
+Nothing here imports pyspark but by way of a DataFrame that is there already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from daskmeans.errors import RowsError
+from daskmeans.typing import Array
+
+Layout = Literal["columns", "array", "vector"]
+
+_DTYPES = {
+    "boolean": "i1",
+    "tinyint": "i1",
+    "smallint": "i2",
+    "int": "i4",
+    "bigint": "i8",
+    "float": "f4",
+    "double": "f8",
+}
+
+
+def is_spark(rows: Any) -> bool:
+    """Tell whether rows are a Spark DataFrame, or columns of one."""
+    if isinstance(rows, SparkRows):
+        return True
+    # Without an import: `pyspark.sql.DataFrame`, in Spark Connect too.
+    return type(rows).__module__.startswith("pyspark.sql") and hasattr(rows, "mapInArrow")
+
+
+@dataclass(frozen=True, eq=False)
+class SparkRows:
+    """Columns of a Spark DataFrame that k-means is to take; `spark_rows` makes and checks them.
+
+    Attributes
+    ----------
+    frame : pyspark.sql.DataFrame
+    features : tuple of str
+        Numeric columns, or a single column of arrays or vectors.
+    layout : {"columns", "array", "vector"}
+    dtype : numpy dtype
+        Of the rows.
+    weight, id : str or None
+        Columns of weights, and of what the rows are sorted by.
+    missing : bool
+        Missing values of numeric columns count as NaN, and text that is no number too.
+    """
+
+    frame: Any
+    features: tuple[str, ...]
+    layout: Layout
+    dtype: np.dtype[Any]
+    weight: str | None = None
+    id: str | None = None
+    missing: bool = False
+
+    @property
+    def named(self) -> bool:
+        """Whether each feature is a column with a name of its own."""
+        return self.layout == "columns"
+
+    def feature_columns(self) -> list[Any]:
+        """Return the features as expressions, all of types that Arrow has numbers for."""
+        return [_as_number(self.frame, name) for name in self.features]
+
+    def selected(self) -> Any:
+        """Return the DataFrame of features, weight and id alone, named by their places."""
+        from pyspark.sql.functions import col
+
+        rows = self.frame
+        chosen = [each.alias(f"x{j}") for j, each in enumerate(self.feature_columns())]
+        if self.weight is not None:
+            chosen.append(_as_number(rows, self.weight).cast("double").alias("weight"))
+        if self.id is not None:
+            chosen.append(column_of(rows, self.id).alias("id"))
+        selected = rows.select(*chosen)
+        if self.id is not None:
+            selected = selected.repartitionByRange(col("id")).sortWithinPartitions(col("id"))
+        return selected
+
+    def reader(self) -> BatchReader:
+        """Return what makes arrays of Arrow batches of these columns."""
+        return BatchReader(self.features, self.layout, self.dtype, self.missing)
+
+
+def spark_rows(
+    frame: Any,
+    features: str | Sequence[str] | None = None,
+    *,
+    weight: str | None = None,
+    id: str | None = None,
+    missing: bool = False,
+) -> SparkRows:
+    """Choose columns of a Spark DataFrame.
+
+    Parameters
+    ----------
+    frame : pyspark.sql.DataFrame
+    features : str or sequence of str, optional
+        Columns of numbers, of text that is to be cast to numbers, or one column of arrays of
+        numbers or of MLlib vectors. By default all columns of numbers, without `weight` and `id`;
+        where there are none, the only column of arrays or vectors.
+    weight : str, optional
+    id : str, optional
+        Values by which rows are sorted, each one once.
+    missing : bool
+        Let missing values of numeric columns be NaN.
+
+    Raises
+    ------
+    RowsError
+        For columns that are not there, or of a type that has no numbers.
+    """
+    types = dict(frame.dtypes)
+    for name in (weight, id):
+        if name is not None:
+            _check_there(types, name)
+    if features is None:
+        features = _found(types, {weight, id})
+    names = (features,) if isinstance(features, str) else tuple(features)
+    if not names:
+        raise RowsError("No columns are given: name at least one.")
+    for name in names:
+        _check_there(types, name)
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise RowsError(f"The column {twice[0]!r} is given more than once: give each column once.")
+    if len(names) == 1 and _is_vector(frame, names[0]):
+        return SparkRows(frame, names, "vector", np.dtype(np.float64), weight, id)
+    element = _element(types[names[0]])
+    if len(names) == 1 and element is not None:
+        return SparkRows(frame, names, "array", np.dtype(_DTYPES[element]), weight, id)
+    for name in names:
+        if not (_is_number(types[name]) or types[name] == "string"):
+            raise RowsError(
+                f"The column {name!r} is of type {types[name]}, and k-means needs numbers: cast "
+                "it, or leave it out. A column of arrays of numbers or of vectors stands alone."
+            )
+    dtype = np.result_type(*(_DTYPES.get(types[name], "f8") for name in names))
+    if missing and dtype.kind != "f":
+        dtype = np.dtype(np.float64)
+    return SparkRows(frame, names, "columns", dtype, weight, id, missing)
+
+
+def column_of(frame: Any, name: str) -> Any:
+    """Return a column by its whole name, dots included."""
+    return frame["`" + name.replace("`", "``") + "`"]
+
+
+def _as_number(frame: Any, name: str) -> Any:
+    kind, column = dict(frame.dtypes)[name], column_of(frame, name)
+    if kind == "string":
+        # Text that is no number becomes null, and is refused where the rows are read.
+        return column.try_cast("double")
+    if kind.startswith("decimal"):
+        return column.cast("double")
+    return column.cast("tinyint") if kind == "boolean" else column
+
+
+def _check_there(types: dict[str, str], name: str) -> None:
+    if name not in types:
+        listed = ", ".join(f"{each} ({kind})" for each, kind in types.items())
+        raise RowsError(f"The DataFrame has no column {name!r}. Its columns are {listed}.")
+
+
+def _is_number(kind: str) -> bool:
+    return kind in _DTYPES or kind.startswith("decimal")
+
+
+def _element(kind: str) -> str | None:
+    """Return the type of an array's elements if they are numbers."""
+    inner = kind.removeprefix("array<").removesuffix(">")
+    numbers = kind.startswith("array<") and inner in _DTYPES and inner != "boolean"
+    return inner if numbers else None
+
+
+def _is_vector(frame: Any, name: str) -> bool:
+    return type(frame.schema[name].dataType).__name__ == "VectorUDT"
+
+
+def _found(types: dict[str, str], without: set[str | None]) -> list[str]:
+    # Flags are left out here, as everywhere that nobody asked for them.
+    left = {name: kind for name, kind in types.items() if name not in without}
+    numbers = [name for name, kind in left.items() if _is_number(kind) and kind != "boolean"]
+    if numbers:
+        return numbers
+    whole = [name for name, kind in left.items() if _element(kind) or kind in ("vector", "udt")]
+    if len(whole) == 1:
+        return whole
+    listed = ", ".join(f"{name} ({kind})" for name, kind in types.items())
+    raise RowsError(
+        f"The DataFrame has no columns of numbers. Its columns are {listed}. Name those that are "
+        "meant: columns of text are cast to numbers then."
+    )
+
+
+@dataclass(frozen=True)
+class BatchReader:
+    """Makes arrays of Arrow batches. What travels to Spark's Python workers.
+
+    Attributes
+    ----------
+    features : tuple of str
+    layout : {"columns", "array", "vector"}
+    dtype : numpy dtype
+    missing : bool
+    """
+
+    features: tuple[str, ...]
+    layout: Layout
+    dtype: np.dtype[Any]
+    missing: bool
+
+    def read(self, columns: Sequence[Any], where: str, first: int) -> Array:
+        """Return rows of shape (r, d) of the features' Arrow arrays.
+
+        A view of Arrow's own buffer for arrays and vectors, a copy in C order for columns.
+
+        Parameters
+        ----------
+        columns : sequence of pyarrow.Array
+        where : str
+            Of what `first` counts the rows, for errors.
+        first : int
+
+        Raises
+        ------
+        RowsError
+            For nulls, vectors that are sparse, and rows of different lengths.
+        """
+        if self.layout == "columns":
+            rows = np.empty((len(columns[0]), len(columns)), self.dtype)
+            for j, column in enumerate(columns):
+                if column.null_count and not self.missing:
+                    raise _null(self.features[j], column, where, first)
+                rows[:, j] = column.to_numpy(zero_copy_only=False)
+            return rows
+        (column,) = columns
+        (name,) = self.features
+        if column.null_count:
+            raise _null(name, column, where, first)
+        if self.layout == "vector":
+            _check_dense(column, name, where, first)
+            column = column.field("values")
+        return _whole_rows(column, name, where, first)
+
+
+def _check_dense(column: Any, name: str, where: str, first: int) -> None:
+    kinds = column.field("type").to_numpy(zero_copy_only=False)
+    if (kinds == 0).any():
+        row = first + int(np.flatnonzero(kinds == 0)[0])
+        raise RowsError(
+            f"The column {name!r} has a sparse vector in row {row} of {where}. Sparse vectors are "
+            "not taken, since rows made dense may need far more memory: convert them where that "
+            "is meant, for instance by pyspark.ml.functions.vector_to_array."
+        )
+
+
+def _whole_rows(lists: Any, name: str, where: str, first: int) -> Array:
+    """Return the numbers of an Arrow list array, all lists of one length, as rows."""
+    offsets = lists.offsets.to_numpy()
+    lengths = np.diff(offsets)
+    d = int(lengths[0]) if len(lengths) else 0
+    if (lengths != d).any():
+        row = int(np.flatnonzero(lengths != d)[0])
+        raise RowsError(
+            f"The column {name!r} has {lengths[row]} numbers in row {first + row} of {where}, and "
+            f"{d} in rows before it: each row has to have as many."
+        )
+    numbers = lists.values.slice(offsets[0], offsets[-1] - offsets[0])
+    if numbers.null_count:
+        place = int(np.flatnonzero(numbers.is_null().to_numpy(zero_copy_only=False))[0])
+        raise RowsError(
+            f"The column {name!r} has a null in row {first + place // d} of {where}, place "
+            f"{place % d} of the array. k-means needs a number everywhere: fill or drop such rows."
+        )
+    return np.asarray(numbers.to_numpy(zero_copy_only=True)).reshape(len(lengths), d)
+
+
+def _null(name: str, column: Any, where: str, first: int) -> RowsError:
+    row = first + int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
+    return RowsError(
+        f"The column {name!r} has a null, or text that is not a number, in row {row} of {where}. "
+        "k-means needs a number everywhere: fill or drop such rows first."
+    )
+
+
+def checked_weights(column: Any, name: str, where: str, first: int) -> Array:
+    """Return weights of an Arrow array as float64.
+
+    Raises
+    ------
+    RowsError
+        For nulls, and weights that are negative or not finite.
+    """
+    if column.null_count:
+        raise _null(name, column, where, first)
+    weights = np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
+    bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+    if bad.size:
+        raise RowsError(
+            f"The column {name!r} has {weights[bad[0]]} in row {first + int(bad[0])} of {where}: "
+            "weights must be finite and not negative."
+        )
+    return weights
