@@ -246,7 +246,7 @@ def main(readme: bool) -> None:
         write_peers(result, RESULTS, name)
         if readme:
             _copy_into_readme(name, readme_block(result))
-    for name in ("out_of_core", "cluster"):
+    for name in ("out_of_core", "cluster", "spark"):
         if readme and (RESULTS / f"{name}.md").exists():
             # All of it but its title.
             _, _, block = (RESULTS / f"{name}.md").read_text().partition("\n\n")

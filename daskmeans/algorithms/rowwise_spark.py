@@ -35,8 +35,9 @@ class RowFunctionOfBatches:
                 columns = batch if isinstance(batch, tuple) else (batch,)
                 where = "what one task was given"
                 rows = self.reader.read(columns, where, first)
-                n_features = self.centers.centers.shape[1]
-                block = make_block(0, first, [rows], None, n_features if len(rows) else None)
+                # Arrays of a batch without rows are of no length.
+                n_features = self.centers.centers.shape[1] if len(rows) else rows.shape[1]
+                block = make_block(0, first, [rows], None, n_features)
                 first += len(rows)
                 if self.function is label_rows:
                     labels = np.empty(len(block), np.int32)
@@ -61,9 +62,16 @@ def with_column(rows: SparkRows, function: RowFunction, centers: CenterSet, name
     name : str
         Of the new column.
     """
-    from pyspark.sql.functions import ArrowUDFType, arrow_udf
+    import pyarrow as pa
+    from pyspark.sql.functions import arrow_udf
 
-    work = RowFunctionOfBatches(function, centers, rows.reader())
-    kind = "int" if function is label_rows else "array<double>"
-    made = arrow_udf(work, kind, ArrowUDFType.SCALAR_ITER)
+    task = RowFunctionOfBatches(function, centers, rows.reader())
+
+    def work(batches: Any) -> Any:
+        return task(batches)
+
+    # By these Spark knows what it is to hand over: an array, or a tuple of them for each batch.
+    several, one = Iterator[tuple[pa.Array, ...]], Iterator[pa.Array]
+    work.__annotations__ = {"batches": several if len(rows.features) > 1 else one, "return": one}
+    made = arrow_udf(work, "int" if function is label_rows else "array<double>")
     return rows.frame.withColumn(name, made(*rows.feature_columns()))

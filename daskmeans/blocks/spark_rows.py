@@ -111,7 +111,7 @@ def spark_rows(
     id : str, optional
         Values by which rows are sorted, each one once.
     missing : bool
-        Let missing values of numeric columns be NaN.
+        Let missing values of numeric columns be NaN, in rows of float64.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def spark_rows(
         if name is not None:
             _check_there(types, name)
     if features is None:
-        features = _found(types, {weight, id})
+        features = _found(types, (weight, id))
     names = (features,) if isinstance(features, str) else tuple(features)
     if not names:
         raise RowsError("No columns are given: name at least one.")
@@ -144,7 +144,7 @@ def spark_rows(
                 "it, or leave it out. A column of arrays of numbers or of vectors stands alone."
             )
     dtype = np.result_type(*(_DTYPES.get(types[name], "f8") for name in names))
-    if missing and dtype.kind != "f":
+    if missing:
         dtype = np.dtype(np.float64)
     return SparkRows(frame, names, "columns", dtype, weight, id, missing)
 
@@ -185,20 +185,45 @@ def _is_vector(frame: Any, name: str) -> bool:
     return type(frame.schema[name].dataType).__name__ == "VectorUDT"
 
 
-def _found(types: dict[str, str], without: set[str | None]) -> list[str]:
-    # Flags are left out here, as everywhere that nobody asked for them.
-    left = {name: kind for name, kind in types.items() if name not in without}
-    numbers = [name for name, kind in left.items() if _is_number(kind) and kind != "boolean"]
-    if numbers:
-        return numbers
-    whole = [name for name, kind in left.items() if _element(kind) or kind in ("vector", "udt")]
-    if len(whole) == 1:
-        return whole
+def number_columns(frame: Any, without: Sequence[str | None] = ()) -> list[str]:
+    """Return the names of a DataFrame's columns of numbers, without flags.
+
+    Raises
+    ------
+    RowsError
+        If there are none.
+    """
+    found = _numbers_of(dict(frame.dtypes), without)
+    if not found:
+        raise _no_numbers(dict(frame.dtypes))
+    return found
+
+
+def _numbers_of(types: dict[str, str], without: Sequence[str | None]) -> list[str]:
+    return [
+        name
+        for name, kind in types.items()
+        if name not in without and _is_number(kind) and kind != "boolean"
+    ]
+
+
+def _no_numbers(types: dict[str, str]) -> RowsError:
     listed = ", ".join(f"{name} ({kind})" for name, kind in types.items())
-    raise RowsError(
+    return RowsError(
         f"The DataFrame has no columns of numbers. Its columns are {listed}. Name those that are "
         "meant: columns of text are cast to numbers then."
     )
+
+
+def _found(types: dict[str, str], without: Sequence[str | None]) -> list[str]:
+    numbers = _numbers_of(types, without)
+    if numbers:
+        return numbers
+    left = {name: kind for name, kind in types.items() if name not in without}
+    whole = [name for name, kind in left.items() if _element(kind) or kind in ("vector", "udt")]
+    if len(whole) == 1:
+        return whole
+    raise _no_numbers(types)
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,24 @@ def open_rows(
         run = SparkRunner(frame)
         _check_features(estimator, run.source, frame, reset=reset)
         return run
+    return open_blocks(estimator, X, sample_weight, reset=reset, persist=persist)
+
+
+def open_blocks(
+    estimator: BaseEstimator,
+    X: ArrayLike,
+    sample_weight: ArrayLike | None,
+    *,
+    reset: bool,
+    persist: Persist = False,
+) -> Runner:
+    """Return a runner as `open_rows`, for rows that a dask scheduler or this process reads.
+
+    Raises
+    ------
+    ValueError
+        As `open_rows`; for a Spark DataFrame.
+    """
     rows = check_rows(estimator, X, reset=reset)
     source = row_source(
         rows, n_threads=thread_count(), feature_names=getattr(estimator, "feature_names_in_", None)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Generic, NoReturn
+from typing import Any, Generic
 
 import numpy as np
 
@@ -102,9 +102,7 @@ class PartitionToBlocks:
             for _ in batches:
                 pass
 
-    def _blocks(
-        self, batches: Iterator[Any], where: str
-    ) -> Iterator[tuple[Array, Array | None]]:
+    def _blocks(self, batches: Iterator[Any], where: str) -> Iterator[tuple[Array, Array | None]]:
         n_features = len(self.reader.features)
         read: list[Array] = []
         weights: list[Array] = []
@@ -315,7 +313,14 @@ class _ConnectBlocks:
     def places(self) -> list[Place]:
         rows = self._frame.select("partition", "number", "n_rows", "n_features", "error").collect()
         return [
-            Place(*row[:4], None if row.error is None else pickle.loads(row.error)) for row in rows
+            Place(
+                row.partition,
+                row.number,
+                row.n_rows,
+                row.n_features,
+                None if row.error is None else pickle.loads(row.error),
+            )
+            for row in rows
         ]
 
     def run(self, task: PassOverPartition[PartialT]) -> list[Outcome[PartialT]]:
@@ -341,9 +346,7 @@ class _OverBatches:
 def _records(batches: Iterator[Any]) -> Iterator[Record]:
     for batch in batches:
         for i in range(batch.num_rows):
-            partition, number, n_rows, n_features = (
-                batch.column(j)[i].as_py() for j in range(4)
-            )
+            partition, number, n_rows, n_features = (batch.column(j)[i].as_py() for j in range(4))
             rows, weights = (batch.column(j)[i] for j in (4, 5))
             yield Record(
                 Place(partition, number, n_rows, n_features),
@@ -422,13 +425,6 @@ class SparkRunner:
     def learn_sizes(self, sizes: tuple[int, ...]) -> None:
         """Take over the rows of each block, which are known."""
         self.source = self.source.with_sizes(sizes)
-
-    def fold(self, *_: Any, **__: Any) -> NoReturn:
-        """Refuse: blocks one after the other would pass through the driver."""
-        raise RowsError(
-            "MiniBatchKMeans does not take a Spark DataFrame: use KMeans, which does, or give the "
-            "batches as arrays."
-        )
 
     def __call__(self, step: Pass[PartialT]) -> PartialT:
         """Run a pass and return the merged partial of all blocks."""

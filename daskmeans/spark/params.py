@@ -116,6 +116,5 @@ class KMeansParams(
             value = self.getOrDefault(param)
             if value not in known:
                 raise ValueError(
-                    f"{param.name}={value!r} is not known; known are "
-                    f"{', '.join(map(repr, known))}."
+                    f"{param.name}={value!r} is not known; known are {', '.join(map(repr, known))}."
                 )

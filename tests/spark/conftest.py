@@ -16,7 +16,9 @@ COLUMNS = "a double, b double, c double"
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory):
     """A session whose tasks are tried three times; skipped where it cannot be had."""
-    pytest.importorskip("pyspark", reason="pyspark is not installed: pip install 'daskmeans[spark]'")
+    pytest.importorskip(
+        "pyspark", reason="pyspark is not installed: pip install 'daskmeans[spark]'"
+    )
     java = os.path.join(os.environ.get("JAVA_HOME", ""), "bin", "java")
     if shutil.which("java") is None and not os.path.exists(java):
         pytest.skip("Spark needs Java 17, and there is no java here")
@@ -58,9 +60,7 @@ def table_of(spark):
 
     def make(rows, schema=COLUMNS, n_partitions=2):
         listed = [tuple(row) for row in rows]
-        return spark.createDataFrame(
-            spark.sparkContext.parallelize(listed, n_partitions), schema
-        )
+        return spark.createDataFrame(spark.sparkContext.parallelize(listed, n_partitions), schema)
 
     return make
 

@@ -37,8 +37,8 @@ def fitted(run):
     return fit(
         run,
         4,
-        Seeding("k-means||", 1, 2.0, 3),
-        max_iter=10,
+        Seeding("k-means||", 1, 2.0, 1),
+        max_iter=3,
         tol=0.0,
         rtol=0.0,
         max_passes=None,
@@ -52,7 +52,7 @@ def fitted(run):
 @pytest.fixture
 def expected(points):
     return daskmeans.KMeans(
-        4, init="k-means||", init_rounds=3, max_iter=10, tol=0.0, random_state=0
+        4, init="k-means||", init_rounds=1, max_iter=3, tol=0.0, random_state=0
     ).fit(points[0])
 
 
@@ -129,5 +129,5 @@ def test_blocks_go_when_nobody_needs_them(spark, table):
     assert len(kept()) == before + 1
     del run
     assert len(kept()) == before
-    daskmeans.KMeans(2, random_state=0).fit(table)
+    daskmeans.KMeans(2, max_iter=1, random_state=0).fit(table)
     assert len(kept()) == before
