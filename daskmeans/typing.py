@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Array", "Centers", "Labels", "Rows", "Weights"]
+__all__ = ["Array", "Centers", "Labels", "Metric", "Rows", "Weights"]
 
 Array: TypeAlias = NDArray[Any]
 """Any NumPy array; shape and dtype are told where it is used."""
@@ -23,3 +23,7 @@ Centers: TypeAlias = NDArray[np.floating[Any]]
 
 Labels: TypeAlias = NDArray[np.int32]
 """(r,) index of the center that each row belongs to, 0 to k - 1."""
+
+Metric: TypeAlias = Literal["euclidean", "cosine"]
+"""How far a row is from a center: by their difference, or by the angle between them. For "cosine"
+rows and centers have length 1, and half of their squared distance is 1 less the angle's cosine."""

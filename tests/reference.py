@@ -85,6 +85,38 @@ def _means(rows, weights, centers, found):
     return means
 
 
+def directions(rows):
+    """Rows divided by their lengths, in float64."""
+    rows = np.asarray(rows, np.float64)
+    return np.array([row / math.hypot(*row) for row in rows]).reshape(rows.shape)
+
+
+def spherical_lloyd(rows, initial, weights=None, *, max_iter=300, tol=1e-4):
+    """Lloyd's iterations by cosine distances; centers are directions of summed directions.
+
+    No cluster may lose all of its rows.
+    """
+    rows, centers = directions(rows), directions(initial)
+    weights = np.ones(len(rows)) if weights is None else np.asarray(weights, np.float64)
+    limit = tol * rows.var(axis=0).mean()
+    costs = []
+    while len(costs) < max_iter:
+        found = np.argmax(rows @ centers.T, axis=1)
+        sums = [
+            [math.fsum(weights[found == j] * column[found == j]) for column in rows.T]
+            for j in range(len(centers))
+        ]
+        new_centers = directions(sums)
+        shift = ((new_centers - centers) ** 2).sum()
+        centers = new_centers
+        costs.append(math.fsum(weights * (1 - (rows * centers[found]).sum(axis=1))))
+        if shift <= limit:
+            break
+    cosines = rows @ centers.T
+    cost = math.fsum(weights * (1 - cosines.max(axis=1)))
+    return Fit(centers, np.argmax(cosines, axis=1), cost, len(costs)), costs
+
+
 def quantised_sums(rows, weights, found, n_clusters, shift, scale):
     """Cluster sums of quantised rows in Python integers; see `kernels.vector.add_rows`."""
     n, d = rows.shape

@@ -23,6 +23,7 @@ from daskmeans.algorithms.seeding import (
     new_seed,
     random_rows,
 )
+from daskmeans.algorithms.spherical import inertia_by, unit_centers
 from daskmeans.algorithms.survey import Run, Surveyed, survey
 from daskmeans.algorithms.watch import INTERRUPTED, Watch
 from daskmeans.blocks.row_state import new_fit
@@ -246,7 +247,7 @@ def best_of_each(
         chosen = results[number]
         fitted[n_clusters] = Fitted(
             chosen.centers,
-            inertias[number],
+            inertia_by(surveyed.metric, inertias[number]),
             chosen.n_iter,
             chosen.reason,
             chosen.history,
@@ -275,7 +276,21 @@ def initial_centers(
     seeding: Seeding,
     random_state: np.random.RandomState,
 ) -> Array:
-    """Make one set of initial centers, ndarray of shape (k, d), float64."""
+    """Make one set of initial centers, ndarray of shape (k, d), float64.
+
+    For cosine distances they have length 1.
+    """
+    centers = _initial_centers(run, surveyed, n_clusters, seeding, random_state)
+    return unit_centers(centers) if surveyed.metric == "cosine" else centers
+
+
+def _initial_centers(
+    run: Run,
+    surveyed: Surveyed,
+    n_clusters: int,
+    seeding: Seeding,
+    random_state: np.random.RandomState,
+) -> Array:
     init: Any = seeding.init
     if callable(init):
         init = init(n_clusters, random_state)

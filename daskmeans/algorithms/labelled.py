@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from daskmeans.algorithms.assignment import CenterSet, changed_rows
-from daskmeans.blocks.block import Block
-from daskmeans.errors import RowsError
+from daskmeans.blocks.block import Block, no_direction
+from daskmeans.kernels.directions import divide_by_lengths
 from daskmeans.kernels.distances import add_terms
 from daskmeans.kernels.exact_sum import rounded
-from daskmeans.kernels.labelled_sums import normalise_rows
 from daskmeans.kernels.silhouettes import simplified_silhouettes
 from daskmeans.typing import Array, Labels
 
@@ -52,16 +51,9 @@ def directions_of(rows: Block, first: int, tile: Array) -> Array:
         If a row is zero.
     """
     directions = np.empty(tile.shape)
-    zero = normalise_rows(tile, directions)
+    zero = divide_by_lengths(tile, directions)
     if zero >= 0:
-        row = first + zero
-        place = f"row {row} of block {rows.number}"
-        if rows.start is not None:
-            place = f"row {rows.start + row} ({place})"
-        raise RowsError(
-            f"All values of {place} are zero: it has no direction, and the cosine silhouette is "
-            "not defined. Leave out such rows, or use another metric."
-        )
+        raise no_direction(rows, first + zero)
     return directions
 
 

@@ -27,6 +27,7 @@ from daskmeans.algorithms.restarts import (
     make_restarts,
     still_ahead,
 )
+from daskmeans.algorithms.spherical import directions_of_means, inertia_by, unit_centers
 from daskmeans.algorithms.survey import Quantisation, Run, Surveyed
 from daskmeans.algorithms.watch import Watch
 from daskmeans.blocks.block import Block
@@ -135,7 +136,8 @@ def lloyd(
     run : function (Pass) -> Partial
     surveyed : Surveyed
     initial : sequence of ndarrays of shape (k, d)
-        Not all of them have to have as many centers.
+        Not all of them have to have as many centers. For cosine distances they are divided by their
+        lengths.
     fit : str
         Name under which rows are remembered between passes, see `blocks.row_state.new_fit`.
     max_iter : int
@@ -161,7 +163,10 @@ def lloyd(
     -------
     Converged
     """
-    results = [LloydResult(np.asarray(centers, dtype=np.float64)) for centers in initial]
+    starts = [np.asarray(centers, dtype=np.float64) for centers in initial]
+    if surveyed.metric == "cosine":
+        starts = [unit_centers(centers) for centers in starts]
+    results = [LloydResult(centers) for centers in starts]
     restarts = make_restarts(run, surveyed, results, fit, algorithm)
     limit = None
     if resumed is not None:
@@ -238,12 +243,18 @@ def _iterations(
             n_relocated = 0
             if max_passes is None or run.n_passes < max_passes - 1:
                 n_relocated = _relocate_empty(run, surveyed, centers, sums)
-            new_centers, inertia = _means(surveyed, sums)
+            means, inertia = _means(surveyed, sums)
+            new_centers = means
+            gained = _beyond(surveyed, sums, means, centers.centers)
+            if surveyed.metric == "cosine":
+                new_centers = directions_of_means(means, centers.centers)
+                beyond = _beyond(surveyed, sums, means, new_centers)
+                inertia, gained = inertia + beyond, gained - beyond
             shift = float(((new_centers - centers.centers) ** 2).sum())
             n_distances = surveyed.n_rows * len(new_centers)
             result.history.append(
                 IterationRecord(
-                    inertia,
+                    inertia_by(surveyed.metric, inertia),
                     shift,
                     time.perf_counter() - started,
                     n_relocated,
@@ -258,7 +269,7 @@ def _iterations(
                 result.reason = "center shift zero"
             elif shift <= limit:
                 result.reason = "tolerance"
-            elif not n_relocated and _gain(surveyed, sums, centers, new_centers, inertia) < rtol:
+            elif not n_relocated and _share(gained, inertia) < rtol:
                 result.reason = "relative tolerance"
         best = min(running, key=lambda each: each.result.history[-1].inertia).result.history[-1]
         if lap is not None and iteration % lap == 0:
@@ -279,7 +290,7 @@ def _dequantised(surveyed: Surveyed, sums: Array) -> tuple[Array, Array, Array]:
 
 
 def _means(surveyed: Surveyed, sums: Array) -> tuple[Array, float]:
-    """Return the new centers and their inertia, sum_k Q_k - |S_k|^2 / N_k.
+    """Return the means of the clusters and their inertia, sum_k Q_k - |S_k|^2 / N_k.
 
     A cluster without weight, for which no row was left either, joins the heaviest one, as in
     scikit-learn: its center is never the origin.
@@ -294,18 +305,20 @@ def _means(surveyed: Surveyed, sums: Array) -> tuple[Array, float]:
     return surveyed.shift + means, math.ldexp(max(inertia, 0.0), int(exponent))
 
 
-def _gain(
-    surveyed: Surveyed, sums: Array, centers: CenterSet, means: Array, inertia: float
-) -> float:
-    """Return by which share of it moving centers to the means of their rows lowered the inertia.
+def _beyond(surveyed: Surveyed, sums: Array, means: Array, centers: Array) -> float:
+    """Return how much more the rows of the clusters cost to centers than to their means.
 
-    The rows of a cluster are farther from any point than from their mean by the point's distance
-    to the mean, all squared.
+    A cluster's rows are farther from any point than from their mean by the point's distance to the
+    mean, all squared.
     """
     _, weights, _ = _dequantised(surveyed, sums)
-    moved = float(weights @ ((means - centers.centers) ** 2).sum(axis=1))
-    moved = math.ldexp(moved, int(surveyed.quantisation.weight_exponent))
-    return moved / (inertia + moved) if moved else 0.0
+    beyond = float(weights @ ((means - centers) ** 2).sum(axis=1))
+    return math.ldexp(beyond, int(surveyed.quantisation.weight_exponent))
+
+
+def _share(gained: float, left: float) -> float:
+    """Return by which share of it something was lowered, given by how much and to what."""
+    return gained / (left + gained) if gained else 0.0
 
 
 def _mean_variance(surveyed: Surveyed, sums: Array) -> float:

@@ -14,9 +14,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from daskmeans.algorithms.batches import draw_rows, sum_batch
+from daskmeans.algorithms.spherical import directions_of_means, inertia_by
 from daskmeans.algorithms.survey import RunPass
 from daskmeans.partials import Ranges
-from daskmeans.typing import Array
+from daskmeans.typing import Array, Metric
 
 TimeUnit = Literal["batches", "rows"]
 
@@ -42,12 +43,15 @@ class Rules:
     dying_threshold : float or None
         The lightest center below this share of the heaviest one's weight takes half of that
         instead.
+    metric : {"euclidean", "cosine"}
+        For "cosine" the rows have length 1, and each step leaves centers of length 1.
     """
 
     decay: float = 1.0
     time_unit: TimeUnit = "batches"
     reassignment_ratio: float = 0.01
     dying_threshold: float | None = None
+    metric: Metric = "euclidean"
 
     @classmethod
     def make(
@@ -57,6 +61,7 @@ class Rules:
         time_unit: TimeUnit,
         reassignment_ratio: float,
         dying_threshold: float | None,
+        metric: Metric,
     ) -> Rules:
         """Take over parameters of an estimator, of which `half_life` is another word for `decay`.
 
@@ -71,7 +76,7 @@ class Rules:
                     f"decay={decay} and half_life={half_life} say the same in two ways: give one."
                 )
             decay = math.exp(math.log(0.5) / half_life)
-        return cls(decay, time_unit, reassignment_ratio, dying_threshold)
+        return cls(decay, time_unit, reassignment_ratio, dying_threshold, metric)
 
     def discount(self, n_rows: int) -> float:
         """Return what is left of earlier weights once a batch of so many rows has come."""
@@ -88,7 +93,8 @@ class StepRecord(NamedTuple):
     n_rows : int
         Rows of the batch.
     inertia : float
-        Mean squared distance of the batch's rows to the centers as they were before, by weight.
+        Mean squared or cosine distance of the batch's rows to the centers as they were before, by
+        weight.
     smoothed_inertia : float
         Exponentially weighted mean of it.
     center_shift : float
@@ -197,12 +203,14 @@ def step(
     centers = state.centers + share[:, None] * (found.means - state.centers)
     n_reassigned = n_split = 0
     if rules.dying_threshold is not None:
-        n_split = _split(centers, counts, rules.dying_threshold)
+        n_split = _split(centers, counts, rules.dying_threshold, rules.metric)
     elif looks and rules.reassignment_ratio > 0:
         n_reassigned = _reassign(
             centers, counts, rules.reassignment_ratio, run, found.n_rows, state
         )
-    inertia = found.inertia / found.weight
+    if rules.metric == "cosine":
+        centers = directions_of_means(centers, state.centers)
+    inertia = inertia_by(rules.metric, found.inertia) / found.weight
     smoothed = state.smoothed_inertia
     if state.n_steps:
         alpha = _SMOOTHING
@@ -261,7 +269,7 @@ def _reassign(
     return len(dead)
 
 
-def _split(centers: Array, counts: Array, threshold: float) -> int:
+def _split(centers: Array, counts: Array, threshold: float, metric: Metric) -> int:
     """Give the lightest center half of the heaviest one's weight and place, in place.
 
     Spark's rule: both get the mean of their weights, and stand on either side of where the heaviest
@@ -273,5 +281,9 @@ def _split(centers: Array, counts: Array, threshold: float) -> int:
     counts[[heaviest, lightest]] = (counts[heaviest] + counts[lightest]) / 2
     place = centers[heaviest].copy()
     apart = _SPLIT_SHARE * np.maximum(np.abs(place), 1.0)
+    if metric == "cosine":
+        # Along the axis that is closest to a right angle: any other way they may still have the
+        # same direction.
+        apart[np.arange(len(place)) != np.argmin(np.abs(place))] = 0.0
     centers[heaviest], centers[lightest] = place + apart, place - apart
     return 1

@@ -95,7 +95,7 @@ def seeded(
     ]
     if len(tries) == 1:
         return tries[0].copy()
-    local = row_source(surveyed.sample)
+    local = row_source(surveyed.sample).measured_by(surveyed.metric)
     if surveyed.sample_weights is not None:
         local = with_weights(local, surveyed.sample_weights)
     costs = [
@@ -237,6 +237,7 @@ def fit_minibatches(
         if drawn.weights is not None:
             total_weight *= float(drawn.weights.mean())
     sample = row_source(drawn.rows, feature_names=source.feature_names)
+    sample = sample.measured_by(source.metric)
     if drawn.weights is not None:
         sample = with_weights(sample, drawn.weights)
     centers = seeded(run_here(sample), n_clusters, seeding, random_state, len(drawn.rows))

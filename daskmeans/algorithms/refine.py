@@ -115,6 +115,7 @@ def _iterated(
     """Iterate from some starts over every so many-th row of the sample."""
     rows = surveyed.sample[::every]
     source = row_source(np.ascontiguousarray(rows), n_threads=thread_count())
+    source = source.measured_by(surveyed.metric)
     if surveyed.sample_weights is not None:
         source = with_weights(source, surveyed.sample_weights[::every])
     run = Runner(source, local_scheduler(), own_threads=True)

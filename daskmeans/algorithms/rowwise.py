@@ -13,9 +13,9 @@ from daskmeans.algorithms.assignment import CenterSet
 from daskmeans.blocks.block import Block, make_block, not_finite
 from daskmeans.blocks.inputs import row_source
 from daskmeans.blocks.source import RowRange
-from daskmeans.kernels.distances import distances_to_centers
+from daskmeans.kernels.distances import cosine_distances_to_centers, distances_to_centers
 from daskmeans.passes.schedulers import local_scheduler, thread_count
-from daskmeans.typing import Array
+from daskmeans.typing import Array, Metric
 
 RowFunction: TypeAlias = Callable[[Block, CenterSet, Array], None]
 
@@ -34,14 +34,35 @@ def distance_rows(block: Block, centers: CenterSet, distances: Array) -> None:
             raise not_finite(block, part.start + bad_row)
 
 
-def fill(function: RowFunction, rows: Any, centers: CenterSet, out: Array) -> None:
-    """Apply a row function to rows of this process by the local scheduler, into `out`."""
+def cosine_distance_rows(block: Block, centers: CenterSet, distances: Array) -> None:
+    """Write the cosine distance of each row, of length 1, to each center to `distances`."""
+    transposed = np.ascontiguousarray(centers.centers.T)
+    for part, rows, _ in block.tiles():
+        bad_row = cosine_distances_to_centers(rows, transposed, distances[part])
+        if bad_row >= 0:
+            raise not_finite(block, part.start + bad_row)
+
+
+def fill(
+    function: RowFunction,
+    rows: Any,
+    centers: CenterSet,
+    out: Array,
+    metric: Metric = "euclidean",
+) -> None:
+    """Apply a row function to rows of this process by the local scheduler, into `out`.
+
+    For "cosine" it is given rows divided by their lengths.
+    """
     source = row_source(rows, n_threads=thread_count())
     spans = [part for (part,) in source.parts if isinstance(part, RowRange)]
 
     def one(number: int) -> None:
         span = spans[number]
-        block = make_block(number, span.start, [span.read()], None, source.n_features)
+        divide = metric == "cosine"
+        block = make_block(
+            number, span.start, [span.read()], None, source.n_features, divide=divide
+        )
         function(block, centers, out[span.start : span.stop])
 
     if len(spans) == 1:
@@ -58,6 +79,7 @@ def map_lazily(
     dtype: np.dtype[Any],
     n_columns: int | None = None,
     sizes: tuple[int, ...] | None = None,
+    metric: Metric = "euclidean",
 ) -> da.Array:
     """Apply a row function to each block of a dask array when the result is computed.
 
@@ -71,6 +93,8 @@ def map_lazily(
         Columns of the result, of shape (n, n_columns); without it the shape is (n,).
     sizes : tuple of int, optional
         Rows of each block, where the array itself does not know them.
+    metric : {"euclidean", "cosine"}
+        For "cosine" the function is given rows divided by their lengths.
     """
     shape = (0,) if n_columns is None else (0, n_columns)
     row_chunks = array.chunks[0] if sizes is None else sizes
@@ -81,6 +105,7 @@ def map_lazily(
         centers=centers,
         out_dtype=dtype,
         n_columns=n_columns,
+        divide=metric == "cosine",
         drop_axis=1 if n_columns is None else None,
         chunks=(row_chunks,) if n_columns is None else (row_chunks, (n_columns,)),
         dtype=dtype,
@@ -97,10 +122,11 @@ def _apply(
     centers: CenterSet,
     out_dtype: np.dtype[Any],
     n_columns: int | None,
+    divide: bool,
     block_id: tuple[int, ...] | None = None,
 ) -> Array:
     number = block_id[0] if block_id else 0
-    block = make_block(number, None, [rows], None, centers.centers.shape[1])
+    block = make_block(number, None, [rows], None, centers.centers.shape[1], divide=divide)
     out = np.empty(len(block) if n_columns is None else (len(block), n_columns), out_dtype)
     function(block, centers, out)
     return out

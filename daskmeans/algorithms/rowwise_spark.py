@@ -13,6 +13,7 @@ from daskmeans.algorithms.rowwise import RowFunction, label_rows
 from daskmeans.blocks.block import make_block
 from daskmeans.blocks.spark_rows import BatchReader, SparkRows
 from daskmeans.passes.schedulers import blas_on_one_thread
+from daskmeans.typing import Metric
 
 # What a column that nobody named is called.
 PREDICTION, DISTANCES = "prediction", "distances"
@@ -25,6 +26,7 @@ class RowFunctionOfBatches:
     function: RowFunction
     centers: CenterSet
     reader: BatchReader
+    divide: bool
 
     def __call__(self, batches: Iterator[Any]) -> Iterator[Any]:
         import pyarrow as pa
@@ -37,7 +39,7 @@ class RowFunctionOfBatches:
                 rows = self.reader.read(columns, where, first)
                 # Arrays of a batch without rows are of no length.
                 n_features = self.centers.centers.shape[1] if len(rows) else rows.shape[1]
-                block = make_block(0, first, [rows], None, n_features)
+                block = make_block(0, first, [rows], None, n_features, divide=self.divide)
                 first += len(rows)
                 if self.function is label_rows:
                     labels = np.empty(len(block), np.int32)
@@ -50,22 +52,30 @@ class RowFunctionOfBatches:
                     yield pa.ListArray.from_arrays(ends, distances.ravel())
 
 
-def with_column(rows: SparkRows, function: RowFunction, centers: CenterSet, name: str) -> Any:
+def with_column(
+    rows: SparkRows,
+    function: RowFunction,
+    centers: CenterSet,
+    name: str,
+    metric: Metric = "euclidean",
+) -> Any:
     """Return the DataFrame with a column more: an int for labels, an array<double> for distances.
 
     Parameters
     ----------
     rows : SparkRows
     function : RowFunction
-        `label_rows` or `distance_rows`.
+        `label_rows`, or a function of distances.
     centers : CenterSet
     name : str
         Of the new column.
+    metric : {"euclidean", "cosine"}
+        For "cosine" the function is given rows divided by their lengths.
     """
     import pyarrow as pa
     from pyspark.sql.functions import arrow_udf
 
-    task = RowFunctionOfBatches(function, centers, rows.reader())
+    task = RowFunctionOfBatches(function, centers, rows.reader(), metric == "cosine")
 
     def work(batches: Any) -> Any:
         return task(batches)

@@ -25,7 +25,7 @@ from daskmeans.passes.events import unobserved
 from daskmeans.passes.plan import Pass
 from daskmeans.passes.runner import run_here
 from daskmeans.passes.schedulers import blas_on_one_thread
-from daskmeans.typing import Array
+from daskmeans.typing import Array, Metric
 
 # Restarts among the candidates of k-means|| cost no pass over the rows.
 _REDUCTION_STARTS = 5
@@ -220,7 +220,7 @@ def kmeans_parallel(
     if len(candidates) == n_clusters:
         return candidates
     weights = _attracted_weights(run, surveyed, candidates)
-    return _reduced(candidates, weights, n_clusters, random_state)
+    return _reduced(candidates, weights, n_clusters, random_state, surveyed.metric)
 
 
 def _attracted_weights(run: Run, surveyed: Surveyed, candidates: Array) -> Array:
@@ -233,13 +233,17 @@ def _attracted_weights(run: Run, surveyed: Surveyed, candidates: Array) -> Array
 
 
 def _reduced(
-    candidates: Array, weights: Array, n_clusters: int, random_state: np.random.RandomState
+    candidates: Array,
+    weights: Array,
+    n_clusters: int,
+    random_state: np.random.RandomState,
+    metric: Metric,
 ) -> Array:
     """Cluster weighted candidates: the best of a few greedy k-means++ starts, after Lloyd."""
     kept = weights > 0
     if np.count_nonzero(kept) >= n_clusters:
         candidates, weights = candidates[kept], weights[kept]
-    local = with_weights(row_source(candidates), weights)
+    local = with_weights(row_source(candidates), weights).measured_by(metric)
     run = run_here(local)
     with unobserved(), new_fit() as name:
         surveyed = survey(run, n_clusters, new_seed(random_state))

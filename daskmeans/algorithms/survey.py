@@ -20,7 +20,7 @@ from daskmeans.kernels.random_draws import exponential_keys, uniform_keys
 from daskmeans.kernels.ranges import column_ranges
 from daskmeans.partials import KeyedRows, PartialT, Ranges, Survey
 from daskmeans.passes.plan import Pass
-from daskmeans.typing import Array
+from daskmeans.typing import Array, Metric
 
 # Purposes of random draws: each is a stream of its own for every row.
 SAMPLE_DRAW, FIRST_SEEDING_DRAW = 0, 1
@@ -186,6 +186,8 @@ class Surveyed:
     first_drawn : int
         Position in the sample of the row drawn first.
     weighted : bool
+    metric : {"euclidean", "cosine"}
+        For "cosine" the rows have length 1, and so do centers.
     """
 
     n_rows: int
@@ -198,6 +200,7 @@ class Surveyed:
     sample_weights: Array | None
     first_drawn: int
     weighted: bool
+    metric: Metric = "euclidean"
 
 
 def sample_size(n_clusters: int, n_features: int, itemsize: int) -> int:
@@ -269,7 +272,7 @@ class SharedSurvey:
 def _rows_to_sample(source: RowSource, n_clusters: int, seeding: bool) -> int:
     if not seeding:
         return SAMPLE_MIN_ROWS
-    return sample_size(n_clusters, source.n_features, source.dtype.itemsize)
+    return sample_size(n_clusters, source.n_features, source.block_dtype.itemsize)
 
 
 def _find(run: Run, n_clusters: int, m: int, seed: int) -> Survey:
@@ -340,6 +343,7 @@ def _understood(found: Survey, m: int, source: RowSource) -> Surveyed:
         sample_weights=None if sample_weights is None else sample_weights[order],
         first_drawn=int(np.argmin(order)),
         weighted=weighted,
+        metric=source.metric,
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from daskmeans.errors import RowsError
+from daskmeans.kernels.directions import divide_by_lengths
 from daskmeans.typing import Array, Rows, Weights
 
 # Rows that have to be widened are widened about this many bytes at a time.
@@ -116,6 +117,35 @@ def not_finite(block: Block, row: int, feature_names: Sequence[str] | None = Non
     )
 
 
+def no_direction(block: Block, row: int) -> RowsError:
+    """Make the error for a row of zeros, where rows count by their directions."""
+    place = f"row {row} of block {block.number}"
+    if block.start is not None:
+        place = f"row {block.start + row} ({place})"
+    return RowsError(
+        f"All values of {place} are zero: it has no direction, and cosine distances to it are not "
+        "defined, whatever its weight. Leave out such rows, or use another metric."
+    )
+
+
+def divided(block: Block) -> Block:
+    """Return a block with each row divided by its length, in the dtype that kernels read.
+
+    Rows that are not finite stay as they are: the pass that checks rows tells of them.
+
+    Raises
+    ------
+    RowsError
+        If a row is zero.
+    """
+    directions = np.empty(block.rows.shape, working_dtype(block.rows.dtype))
+    for part, rows, _ in block.tiles():
+        zero = divide_by_lengths(rows, directions[part])
+        if zero >= 0:
+            raise no_direction(block, part.start + zero)
+    return replace(block, rows=directions)
+
+
 def make_block(
     number: int,
     start: int | None,
@@ -123,6 +153,8 @@ def make_block(
     weights: Any,
     n_features: int,
     n_rows: int | None = None,
+    *,
+    divide: bool = False,
 ) -> Block:
     """Join what was read for a block, and check what can be wrong with it.
 
@@ -137,12 +169,14 @@ def make_block(
         Expected sum of the d_i.
     n_rows : int, optional
         Expected r.
+    divide : bool
+        Divide each row by its length.
 
     Raises
     ------
     ValueError
         If the parts are not rows of `n_features` numbers, or the weights are not one finite
-        non-negative number for each.
+        non-negative number for each; if a row that is to be divided by its length is zero.
     """
     if any(np.ma.is_masked(part) for part in parts):
         raise RowsError(
@@ -179,4 +213,5 @@ def make_block(
                 f"row {row if start is None else start + row}. "
                 "Weights must be finite and not negative."
             )
-    return Block(number, start, rows, weights)
+    block = Block(number, start, rows, weights)
+    return divided(block) if divide else block

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 from dask.typing import Key as TaskKey
 
-from daskmeans.typing import Rows
+from daskmeans.blocks.block import working_dtype
+from daskmeans.typing import Metric, Rows
 
 
 class Readable(Protocol):
@@ -76,6 +77,10 @@ class RowSource:
     feature_names : tuple of str, or None
     in_memory : bool
         The rows are NumPy arrays of this process.
+    metric : {"euclidean", "cosine"}
+        For "cosine" the rows of blocks have length 1.
+    unit_rows : bool
+        The parts hold such rows; else they are divided by their lengths as blocks are made.
     """
 
     n_features: int
@@ -86,6 +91,23 @@ class RowSource:
     graph: Mapping[Any, Any] = field(default_factory=dict, repr=False)
     feature_names: tuple[str, ...] | None = None
     in_memory: bool = False
+    metric: Metric = "euclidean"
+    unit_rows: bool = False
+
+    @property
+    def divides(self) -> bool:
+        """Whether rows are divided by their lengths as blocks are made."""
+        return self.metric == "cosine" and not self.unit_rows
+
+    @property
+    def block_dtype(self) -> np.dtype[Any]:
+        """The dtype in which blocks hold the rows."""
+        return working_dtype(self.dtype) if self.metric == "cosine" else self.dtype
+
+    @property
+    def kept_bytes(self) -> int:
+        """Size of all rows in memory, as blocks hold them."""
+        return self.n_rows * self.n_features * self.block_dtype.itemsize
 
     @property
     def n_blocks(self) -> int:
@@ -120,3 +142,7 @@ class RowSource:
 
     def with_sizes(self, sizes: tuple[int, ...]) -> RowSource:
         return replace(self, sizes=sizes)
+
+    def measured_by(self, metric: Metric) -> RowSource:
+        """Return the source of the same rows, which for "cosine" have length 1 already."""
+        return replace(self, metric=metric, unit_rows=metric == "cosine")

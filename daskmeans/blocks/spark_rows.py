@@ -16,6 +16,8 @@ from daskmeans.typing import Array
 
 Layout = Literal["columns", "array", "vector"]
 
+# What pyspark.ml calls the column of vectors where nobody names it.
+_FEATURES = "features"
 _DTYPES = {
     "boolean": "i1",
     "tinyint": "i1",
@@ -105,8 +107,9 @@ def spark_rows(
     frame : pyspark.sql.DataFrame
     features : str or sequence of str, optional
         Columns of numbers, of text that is to be cast to numbers, or one column of arrays of
-        numbers or of MLlib vectors. By default all columns of numbers, without `weight` and `id`;
-        where there are none, the only column of arrays or vectors.
+        numbers or of MLlib vectors. By default the column "features" if it is one of arrays or
+        vectors, as pyspark.ml has it; else all columns of numbers, without `weight` and `id`; where
+        there are none, the only column of arrays or vectors.
     weight : str, optional
     id : str, optional
         Values by which rows are sorted, each one once.
@@ -216,11 +219,12 @@ def _no_numbers(types: dict[str, str]) -> RowsError:
 
 
 def _found(types: dict[str, str], without: Sequence[str | None]) -> list[str]:
+    whole = [name for name, kind in types.items() if _element(kind) or kind == "vector"]
+    if _FEATURES in whole:
+        return [_FEATURES]
     numbers = _numbers_of(types, without)
     if numbers:
         return numbers
-    left = {name: kind for name, kind in types.items() if name not in without}
-    whole = [name for name, kind in left.items() if _element(kind) or kind in ("vector", "udt")]
     if len(whole) == 1:
         return whole
     raise _no_numbers(types)

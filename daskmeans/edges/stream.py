@@ -308,7 +308,7 @@ class _Loop:
         saved = None if self._checkpoint is None else read_position(self._checkpoint)
         if saved is None:
             return None
-        self._model._restore(saved.state, saved.feature_names)
+        self._model._restore(saved.state, saved.feature_names, saved.metric)
         self.summary.n_batches = saved.n_batches
         self.summary.n_skipped = saved.n_skipped
         self.summary.n_rows = saved.state.n_rows
@@ -437,6 +437,7 @@ class _Loop:
                 self._position,
                 self.summary.n_batches,
                 self.summary.n_skipped,
+                self._model.metric,
             ),
         )
         self._written = time.monotonic()

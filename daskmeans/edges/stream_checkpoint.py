@@ -11,8 +11,11 @@ import numpy as np
 from daskmeans.algorithms.minibatch import MiniBatchState
 from daskmeans.errors import ModelFormatError, OutputError
 from daskmeans.estimators.archive import read_archive, write_archive
+from daskmeans.typing import Metric
 
-_KIND, _FORMAT = "checkpoint of a stream", 1
+_KIND, _FORMAT = "checkpoint of a stream", 2
+# Checkpoints of format 1 have no metric, which then was Euclidean.
+_OLDEST_FORMAT = 1
 _ARRAYS = ("centers", "counts")
 
 
@@ -27,6 +30,8 @@ class StreamPosition:
     position : object
         JSON from which the source goes on.
     n_batches, n_skipped : int
+    metric : {"euclidean", "cosine"}
+        Of the model.
     """
 
     state: MiniBatchState
@@ -34,6 +39,7 @@ class StreamPosition:
     position: Any
     n_batches: int
     n_skipped: int
+    metric: Metric = "euclidean"
 
 
 def write_position(path: str | os.PathLike[str], position: StreamPosition) -> None:
@@ -62,7 +68,7 @@ def read_position(path: str | os.PathLike[str]) -> StreamPosition | None:
         If the file is something else, damaged, or of a newer format.
     """
     try:
-        description, arrays = read_archive(path, _KIND, _FORMAT)
+        description, arrays = read_archive(path, _KIND, _FORMAT, _OLDEST_FORMAT)
     except FileNotFoundError:
         return None
     try:

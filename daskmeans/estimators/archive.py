@@ -88,16 +88,22 @@ def _put_whole(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def read_archive(
-    path: str | os.PathLike[str], kind: str, number: int
+    path: str | os.PathLike[str], kind: str, number: int, oldest: int
 ) -> tuple[dict[str, Any], dict[str, Array]]:
     """Read what `write_archive` wrote: the description, and the arrays by name.
+
+    Parameters
+    ----------
+    path, kind : see `write_archive`
+    number, oldest : int
+        The newest and the oldest version of the format that can be read.
 
     Raises
     ------
     FileNotFoundError
         If there is nothing.
     ModelFormatError
-        If it cannot be read, is of another kind or a newer format, or damaged.
+        If it cannot be read, is of another kind or format, or damaged.
     """
     system, place = opened(path)
     try:
@@ -118,10 +124,11 @@ def read_archive(
         raise ModelFormatError(f"{path} is not a {kind}, or it is damaged: {error}") from error
     if found[0] != kind:
         raise ModelFormatError(f"{path} is not a {kind} but a {found[0]}.")
-    if found[1] != number:
+    if found[1] not in range(oldest, number + 1):
+        known = f"format {number}" if oldest == number else f"formats {oldest} to {number}"
         raise ModelFormatError(
             f"The {kind} {path} is of format {found[1]}, and this version of daskmeans reads "
-            f"format {number}: was it written by a newer version?"
+            f"{known}: was it written by a newer version?"
         )
     try:
         arrays = {name.removesuffix(".npy"): _array_of(member) for name, member in members.items()}

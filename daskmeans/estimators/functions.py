@@ -10,11 +10,12 @@ from sklearn.utils import check_random_state
 
 from daskmeans.algorithms.seeding import kmeans_parallel as seed_in_rounds
 from daskmeans.algorithms.seeding import kmeans_plusplus_rows, new_seed
+from daskmeans.algorithms.spherical import unit_centers
 from daskmeans.algorithms.survey import survey
 from daskmeans.blocks.inputs import ArrayLike
 from daskmeans.estimators.kmeans import KMeans
 from daskmeans.estimators.rows import open_rows
-from daskmeans.typing import Array
+from daskmeans.typing import Array, Metric
 
 
 def k_means(
@@ -30,12 +31,14 @@ def k_means(
     random_state: int | np.random.RandomState | None = None,
     algorithm: str = "auto",
     return_n_iter: bool = False,
+    metric: Metric = "euclidean",
 ) -> tuple[Any, ...]:
     """Cluster rows by k-means; `KMeans` as a function.
 
     Parameters
     ----------
-    X, n_clusters, sample_weight, init, n_init, max_iter, verbose, tol, random_state, algorithm
+    X, n_clusters, sample_weight, init, n_init, max_iter, verbose, tol, random_state, algorithm, \
+            metric
         See `KMeans`.
     return_n_iter : bool, default=False
         Return the number of iterations too.
@@ -65,6 +68,7 @@ def k_means(
         tol=tol,
         random_state=random_state,
         algorithm=algorithm,
+        metric=metric,
     ).fit(X, sample_weight=sample_weight)
     result = (model.cluster_centers_, model.labels_, model.inertia_)
     return (*result, model.n_iter_) if return_n_iter else result
@@ -77,12 +81,13 @@ def kmeans_plusplus(
     sample_weight: ArrayLike | None = None,
     random_state: int | np.random.RandomState | None = None,
     n_local_trials: int | None = None,
+    metric: Metric = "euclidean",
 ) -> tuple[Array, Array]:
     """Choose initial centers by greedy k-means++, on a random sample where the rows are many.
 
     Parameters
     ----------
-    X, n_clusters, sample_weight, random_state
+    X, n_clusters, sample_weight, random_state, metric
         See `KMeans`.
     n_local_trials : int, default=None
         Candidates tried for each center; None means 2 + log(n_clusters).
@@ -106,12 +111,14 @@ def kmeans_plusplus(
     array([3, 2])
     """
     generator = check_random_state(random_state)
-    model = KMeans(n_clusters)
+    model = KMeans(n_clusters, metric=metric)
     model._validate_params()
     run = open_rows(model, X, sample_weight, reset=True)
     surveyed = survey(run, n_clusters, new_seed(generator))
     chosen = kmeans_plusplus_rows(surveyed, n_clusters, generator, n_local_trials)
     centers = np.asarray(surveyed.sample[chosen], dtype=np.float64)
+    if metric == "cosine":
+        centers = unit_centers(centers)
     return centers, surveyed.sample_numbers[chosen]
 
 
@@ -123,12 +130,13 @@ def kmeans_parallel(
     oversampling_factor: float = 2.0,
     init_rounds: int = 5,
     random_state: int | np.random.RandomState | None = None,
+    metric: Metric = "euclidean",
 ) -> Array:
     """Choose initial centers by k-means||, in a few passes over the rows.
 
     Parameters
     ----------
-    X, n_clusters, sample_weight, oversampling_factor, init_rounds, random_state
+    X, n_clusters, sample_weight, oversampling_factor, init_rounds, random_state, metric
         See `KMeans`.
 
     Returns
@@ -144,11 +152,16 @@ def kmeans_parallel(
     [1.5, 10.0]
     """
     generator = check_random_state(random_state)
-    model = KMeans(n_clusters, oversampling_factor=oversampling_factor, init_rounds=init_rounds)
+    model = KMeans(
+        n_clusters,
+        oversampling_factor=oversampling_factor,
+        init_rounds=init_rounds,
+        metric=metric,
+    )
     model._validate_params()
     run = open_rows(model, X, sample_weight, reset=True)
     surveyed = survey(run, n_clusters, new_seed(generator))
-    return seed_in_rounds(
+    centers = seed_in_rounds(
         run,
         surveyed,
         n_clusters,
@@ -156,3 +169,4 @@ def kmeans_parallel(
         oversampling_factor=oversampling_factor,
         rounds=init_rounds,
     )
+    return unit_centers(centers) if metric == "cosine" else centers

@@ -27,12 +27,14 @@ from daskmeans.algorithms.kmeans import Fitted, Seeding, fit
 from daskmeans.algorithms.restarts import IterationRecord
 from daskmeans.algorithms.rowwise import (
     RowFunction,
+    cosine_distance_rows,
     distance_rows,
     fill,
     label_rows,
     map_lazily,
 )
 from daskmeans.algorithms.rowwise_spark import DISTANCES, PREDICTION, with_column
+from daskmeans.algorithms.spherical import inertia_by
 from daskmeans.algorithms.watch import Callback, Watch
 from daskmeans.blocks.inputs import ArrayLike, as_dask_array, is_lazy
 from daskmeans.blocks.spark_rows import is_spark
@@ -52,7 +54,7 @@ from daskmeans.estimators.rows import (
 )
 from daskmeans.estimators.saving import checked_centers, save, saved_by_name
 from daskmeans.passes.events import Event, IterationEnded, observing
-from daskmeans.typing import Array
+from daskmeans.typing import Array, Metric
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -126,19 +128,26 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     init_rounds : int, default=5
         For "k-means||": rounds, each one pass over the rows. More are made while there are fewer
         than `n_clusters` distinct candidates.
+    metric : {"euclidean", "cosine"}, default="euclidean"
+        "cosine" is spherical k-means, as with Spark's `distanceMeasure="cosine"`: rows count by
+        their directions, centers are directions, and the cost of a row is 1 less the cosine of the
+        angle between it and its center. Rows are divided by their lengths as they are read (float32
+        rows and small integers to float32); rows in memory once, into a copy. A row of zeros has no
+        direction and is refused, whatever its weight.
 
     Attributes
     ----------
     cluster_centers_ : ndarray of shape (n_clusters, n_features), float64
         Centers. float64 for float32 rows too: rounding them would move rows far from the origin to
-        other clusters, and labels would not match the centers.
+        other clusters, and labels would not match the centers. For "cosine" of length 1.
     labels_ : ndarray or dask array of shape (n_samples,), int32
         Label of each row: NumPy for rows in memory and memory maps, else a lazy dask array with the
         rows' chunks, which is computed when it is used. Lazy labels are left out of a pickle. Of a
         Spark DataFrame what `predict` returns.
         After Ctrl-C they are lazy for any rows.
     inertia_ : float
-        Weighted sum of the squared distances of rows to their centers; the sum is rounded once.
+        Weighted sum of the squared distances of rows to their centers, for "cosine" of the cosine
+        distances; the sum is rounded once.
         After Ctrl-C that of the last iteration, NaN if there was none.
     n_iter_ : int
         Number of iterations run.
@@ -170,6 +179,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     (ties to the lowest center), sums are exact integers of quantised rows; the error of a center
     is about 2**-(62 - log2 n) of the column's range. A weight below that share of the largest
     weight counts as 0.
+
+    With "cosine" all of this holds for rows of length 1: seeds are drawn by squared distances of
+    such rows, which are twice the cosine distances; `tol` is in units of their variance; and a
+    cluster whose rows cancel out keeps its center. Dhillon and Modha, "Concept decompositions for
+    large sparse text data using clustering", Machine Learning 42, 2001.
 
     Examples
     --------
@@ -206,6 +220,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         "algorithm": [StrOptions({"auto", "lloyd", "elkan"})],
         "oversampling_factor": [Interval(Real, 0, None, closed="neither")],
         "init_rounds": [Interval(Integral, 1, None, closed="left")],
+        "metric": [StrOptions({"euclidean", "cosine"})],
     }
 
     cluster_centers_: Array
@@ -234,6 +249,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         algorithm: str = "auto",
         oversampling_factor: float = 2.0,
         init_rounds: int = 5,
+        metric: Metric = "euclidean",
     ) -> None:
         self.n_clusters = n_clusters
         self.init = init
@@ -249,6 +265,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         self.algorithm = algorithm
         self.oversampling_factor = oversampling_factor
         self.init_rounds = init_rounds
+        self.metric = metric
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -298,7 +315,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             If the checkpoint cannot be written.
         ValueError
             For rows that k-means cannot take: NaN, infinity, text, complex numbers, wrong shapes,
-            fewer rows than clusters; for weights that are negative or not one a row.
+            fewer rows than clusters, with "cosine" zeros; for weights that are negative or not one
+            a row.
         """
         if checkpoint is not None:
             check_replaceable(checkpoint)
@@ -428,7 +446,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         if callable(init):
             init = self._from_callable(init, X)
         elif not isinstance(init, str):
-            init = check_initial_centers(init, self.n_clusters, self.n_features_in_)
+            init = check_initial_centers(init, self.n_clusters, self.n_features_in_, self.metric)
             if n_init not in ("auto", 1):
                 warnings.warn(
                     "Explicit initial center position passed: performing only one init in "
@@ -447,7 +465,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     ) -> Callable[[int, np.random.RandomState], Array]:
         def seed(n_clusters: int, random_state: np.random.RandomState) -> Array:
             centers = function(X, n_clusters, random_state=random_state)
-            return check_initial_centers(centers, n_clusters, self.n_features_in_)
+            return check_initial_centers(centers, n_clusters, self.n_features_in_, self.metric)
 
         return seed
 
@@ -487,8 +505,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Raises
         ------
         ValueError
-            If X has NaN, infinity, or another number of features than the fit; for lazy rows, NaN
-            is found when the result is computed.
+            If X has NaN, infinity, with "cosine" a row of zeros, or another number of features than
+            the fit; for lazy rows, values are looked at when the result is computed.
         """
         check_is_fitted(self)
         if is_spark(X):
@@ -497,11 +515,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         if is_lazy(X):
             return self._lazy_labels(X)
         labels = np.empty(len(rows), np.int32)
-        fill(label_rows, rows, self._center_set(rows.dtype), labels)
+        fill(label_rows, rows, self._center_set(rows.dtype), labels, self.metric)
         return labels
 
     def transform(self, X: ArrayLike) -> Any:
-        """Return the Euclidean distance of each row to each center.
+        """Return the distance of each row to each center: Euclidean, or with "cosine" cosine's.
 
         Parameters
         ----------
@@ -515,16 +533,17 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             DataFrame with a column "distances" more, of float64.
         """
         check_is_fitted(self)
+        measure = cosine_distance_rows if self.metric == "cosine" else distance_rows
         if is_spark(X):
-            return self._with_column(X, distance_rows, DISTANCES)
+            return self._with_column(X, measure, DISTANCES)
         rows = check_rows(self, X, reset=False)
         n_clusters = len(self.cluster_centers_)
         if is_lazy(X):
             array = as_dask_array(X)
             centers, dtype = self._center_set(array.dtype), _distance_dtype(array.dtype)
-            return map_lazily(distance_rows, array, centers, dtype, n_clusters)
+            return map_lazily(measure, array, centers, dtype, n_clusters, metric=self.metric)
         distances = np.empty((len(rows), n_clusters), _distance_dtype(rows.dtype))
-        fill(distance_rows, rows, self._center_set(rows.dtype), distances)
+        fill(measure, rows, self._center_set(rows.dtype), distances, self.metric)
         return distances
 
     def score(self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None) -> float:
@@ -539,7 +558,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         run = open_rows(self, X, sample_weight, reset=False)
         centers = self.cluster_centers_
         costs = measure_centers(run, model_shift(centers), centers, keep_labels=False)
-        return -costs.inertias()[0]
+        return -inertia_by(self.metric, costs.inertias()[0])
 
     def plot(self, X: ArrayLike | None = None, *, ax: Axes | None = None) -> Axes:
         """Draw the clusters among the rows, or without rows the profiles of the centers.
@@ -597,7 +616,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
     def _take_saved(self, fitted: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
         self.cluster_centers_ = checked_centers(
-            arrays["cluster_centers_"], self.n_clusters, self.n_features_in_
+            arrays["cluster_centers_"], self.n_clusters, self.n_features_in_, self.metric
         )
         self.inertia_ = float(fitted["inertia_"])
         self.n_iter_ = int(fitted["n_iter_"])
@@ -614,14 +633,15 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         """Return a Spark DataFrame with one column more."""
         rows = as_spark_rows(X, fitted=self)
         check_named(self, rows)
-        return with_column(rows, function, self._center_set(rows.dtype), name)
+        return with_column(rows, function, self._center_set(rows.dtype), name, self.metric)
 
     def _lazy_labels(self, X: ArrayLike, sizes: tuple[int, ...] | None = None) -> Any:
         if is_spark(X):
             return self._with_column(X, label_rows, PREDICTION)
         array = as_dask_array(X) if is_lazy(X) else da.from_array(check_rows(self, X, reset=False))
         centers = self._center_set(array.dtype)
-        return map_lazily(label_rows, array, centers, np.dtype(np.int32), sizes=sizes)
+        dtype = np.dtype(np.int32)
+        return map_lazily(label_rows, array, centers, dtype, sizes=sizes, metric=self.metric)
 
     @property
     def _n_features_out(self) -> int:

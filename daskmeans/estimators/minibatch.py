@@ -20,6 +20,7 @@ from daskmeans.algorithms.kmeans import Seeding
 from daskmeans.algorithms.minibatch import MiniBatchState, Rules, StepRecord, TimeUnit, step
 from daskmeans.algorithms.minibatch_fit import fit_minibatches, seeded
 from daskmeans.algorithms.seeding import new_seed
+from daskmeans.algorithms.spherical import inertia_by
 from daskmeans.blocks.block import make_block
 from daskmeans.blocks.inputs import (
     ArrayLike,
@@ -33,13 +34,14 @@ from daskmeans.estimators.kmeans import KMeans
 from daskmeans.estimators.rows import (
     check_initial_centers,
     check_rows,
+    measured,
     open_blocks,
     stays_in_place,
 )
 from daskmeans.estimators.saving import checked_centers, saved_by_name
 from daskmeans.passes.runner import Runner, run_here
 from daskmeans.passes.schedulers import local_scheduler, thread_count
-from daskmeans.typing import Array, Rows
+from daskmeans.typing import Array, Metric, Rows
 
 # A smaller batch in memory is worked on in the calling thread.
 _SMALL_BYTES = 1 << 22
@@ -102,6 +104,9 @@ class MiniBatchKMeans(KMeans):
         Spark's rule for dead centers, instead of `reassignment_ratio`: if the lightest one has less
         than this share of the heaviest one's weight, both share its place and weight. Spark's value
         is 1e-8.
+    metric : {"euclidean", "cosine"}, default="euclidean"
+        "cosine" is spherical k-means, see `KMeans`: a step moves centers by the rule below among
+        rows of length 1, and then brings them back to length 1.
 
     Attributes
     ----------
@@ -114,8 +119,8 @@ class MiniBatchKMeans(KMeans):
         Labels of the rows of `fit`, or of the last batch; lazy as those of `KMeans`. With
         `compute_labels` only.
     inertia_ : float
-        Weighted sum of their squared distances to the centers. Without `compute_labels` the
-        smoothed inertia of the batches times the weight of all rows, after `fit` only.
+        Weighted sum of their squared or cosine distances to the centers. Without `compute_labels`
+        the smoothed inertia of the batches times the weight of all rows, after `fit` only.
     n_iter_ : int
         Epochs of `fit` that were begun.
     n_steps_ : int
@@ -174,6 +179,7 @@ class MiniBatchKMeans(KMeans):
         "half_life": [Interval(Real, 0, None, closed="neither"), None],
         "time_unit": [StrOptions({"batches", "rows"})],
         "dying_threshold": [Interval(Real, 0, 1, closed="left"), None],
+        "metric": [StrOptions({"euclidean", "cosine"})],
     }
 
     counts_: Array
@@ -199,6 +205,7 @@ class MiniBatchKMeans(KMeans):
         half_life: float | None = None,
         time_unit: TimeUnit = "batches",
         dying_threshold: float | None = None,
+        metric: Metric = "euclidean",
     ) -> None:
         self.n_clusters = n_clusters
         self.init = init
@@ -216,6 +223,7 @@ class MiniBatchKMeans(KMeans):
         self.half_life = half_life
         self.time_unit = time_unit
         self.dying_threshold = dying_threshold
+        self.metric = metric
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -299,8 +307,9 @@ class MiniBatchKMeans(KMeans):
         Raises
         ------
         ValueError
-            If the batch has no rows, NaN or infinity, another number of features than the model,
-            weights that k-means cannot take, or, as the first one, fewer rows than clusters.
+            If the batch has no rows, NaN or infinity, with "cosine" a row of zeros, another number
+            of features than the model, weights that k-means cannot take, or, as the first one,
+            fewer rows than clusters.
         """
         first = not hasattr(self, "_state")
         before = dict(vars(self))
@@ -331,14 +340,21 @@ class MiniBatchKMeans(KMeans):
     def converged_(self) -> bool:
         return self.stop_reason_ in (TOLERANCE, NO_IMPROVEMENT)
 
-    def _restore(self, state: MiniBatchState, feature_names: list[str] | None) -> None:
-        """Go on from a state of a model with as many clusters.
+    def _restore(
+        self, state: MiniBatchState, feature_names: list[str] | None, metric: Metric
+    ) -> None:
+        """Go on from a state of a model with as many clusters and the same metric.
 
         Raises
         ------
         ModelFormatError
-            If it has another number of them.
+            If it has another number of them, or another metric.
         """
+        if metric != self.metric:
+            raise ModelFormatError(
+                f"The checkpoint is of a model with metric={metric!r}, and this one has "
+                f"metric={self.metric!r}: give it another checkpoint, or the same metric."
+            )
         n_clusters, n_features = state.centers.shape
         if n_clusters != self.n_clusters or state.counts.shape != (n_clusters,):
             raise ModelFormatError(
@@ -361,7 +377,9 @@ class MiniBatchKMeans(KMeans):
         return fitted, arrays
 
     def _take_saved(self, fitted: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
-        centers = checked_centers(arrays["cluster_centers_"], self.n_clusters, self.n_features_in_)
+        centers = checked_centers(
+            arrays["cluster_centers_"], self.n_clusters, self.n_features_in_, self.metric
+        )
         counts = np.asarray(arrays["counts_"], np.float64)
         if counts.shape != (self.n_clusters,) or not (np.isfinite(counts) & (counts >= 0)).all():
             raise ValueError("counts that are not one weight a cluster")
@@ -378,6 +396,7 @@ class MiniBatchKMeans(KMeans):
             self.time_unit,
             self.reassignment_ratio,
             self.dying_threshold,
+            self.metric,
         )
 
     def _rows_for_seeding(self) -> int:
@@ -399,7 +418,7 @@ class MiniBatchKMeans(KMeans):
         if callable(init):
             init = self._from_callable(init, rows)
         elif not isinstance(init, str):
-            init = check_initial_centers(init, self.n_clusters, self.n_features_in_)
+            init = check_initial_centers(init, self.n_clusters, self.n_features_in_, self.metric)
             n_init = 1
         if n_init == "auto":
             n_init = 1 if isinstance(init, str) and init == "k-means++" else 3
@@ -413,6 +432,7 @@ class MiniBatchKMeans(KMeans):
         source = row_source(rows, n_threads=thread_count(), feature_names=self._names())
         if sample_weight is not None:
             source = with_weights(source, weights_in_memory(sample_weight, len(rows)))
+        source = measured(source, self.metric)
         return Runner(source, local_scheduler(), own_threads=True)
 
     def _open_batch(
@@ -427,13 +447,16 @@ class MiniBatchKMeans(KMeans):
         weights = None
         if sample_weight is not None:
             weights = weights_in_memory(sample_weight, len(rows))
-        return InHand(make_block(0, 0, [rows], weights, rows.shape[1]), self._names())
+        divide = self.metric == "cosine"
+        block = make_block(0, 0, [rows], weights, rows.shape[1], divide=divide)
+        return InHand(block, self._names())
 
     def _first_state(self, run: Runner | InHand) -> MiniBatchState:
         random_state = check_random_state(self.random_state)
         seed = new_seed(random_state)
         if isinstance(run, InHand):
             source = row_source(run.block.rows, feature_names=self._names())
+            source = source.measured_by(self.metric)
             if run.block.weights is not None:
                 source = with_weights(source, run.block.weights)
             run = run_here(source)
@@ -457,7 +480,7 @@ class MiniBatchKMeans(KMeans):
         centers = self.cluster_centers_
         center_set = CenterSet.make(centers, model_shift(centers), _dtype_of(run))
         costs = measure(run, [Assignment(center_set)], keep_labels=in_memory)
-        self.inertia_ = costs.inertias()[0]
+        self.inertia_ = inertia_by(self.metric, costs.inertias()[0])
         self.labels_ = costs.all_labels() if in_memory else self._lazy_labels(X)
 
     def _forget_labels(self) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import dask
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
+from daskmeans.algorithms.spherical import unit_centers
 from daskmeans.algorithms.survey import block_sizes
 from daskmeans.blocks.block import check_dtype
+from daskmeans.blocks.directions import with_directions
 from daskmeans.blocks.inputs import (
     ArrayLike,
     as_dask_array,
@@ -22,9 +26,9 @@ from daskmeans.blocks.spark_rows import SparkRows, is_spark, spark_rows
 from daskmeans.errors import RowsError
 from daskmeans.passes.persist import Persist
 from daskmeans.passes.runner import Runner
-from daskmeans.passes.schedulers import thread_count
+from daskmeans.passes.schedulers import thread_count, thread_pool
 from daskmeans.passes.spark import SparkRunner
-from daskmeans.typing import Array
+from daskmeans.typing import Array, Metric
 
 
 def stays_in_place(X: ArrayLike) -> bool:
@@ -86,6 +90,7 @@ def open_rows(
 ) -> Runner | SparkRunner:
     """Return a runner of passes over checked rows and aligned weights.
 
+    If the estimator's `metric` is "cosine", the rows are divided by their lengths.
     Of a Spark DataFrame `sample_weight` is the name of a column, and rows are kept by Spark.
 
     Raises
@@ -95,7 +100,7 @@ def open_rows(
     """
     if is_spark(X):
         frame = as_spark_rows(X, sample_weight, None if reset else estimator)
-        run = SparkRunner(frame)
+        run = SparkRunner(frame, metric_of(estimator))
         _check_features(estimator, run.source, frame, reset=reset)
         return run
     return open_blocks(estimator, X, sample_weight, reset=reset, persist=persist)
@@ -124,7 +129,7 @@ def open_blocks(
         if source.sizes is None:
             source = source.with_sizes(block_sizes(Runner(source)))
         source = with_weights(source, sample_weight)
-    return Runner(source, persist=persist)
+    return Runner(measured(source, metric_of(estimator)), persist=persist)
 
 
 def as_spark_rows(
@@ -187,13 +192,37 @@ def _check_n_features(estimator: BaseEstimator, n_features: int) -> None:
         )
 
 
-def check_initial_centers(init: ArrayLike, n_clusters: int, n_features: int) -> Array:
-    """Return initial centers as a float64 array of shape (n_clusters, n_features).
+def metric_of(estimator: Any) -> Metric:
+    """Return an estimator's `metric`; others than those of k-means have none."""
+    metric: Metric = getattr(estimator, "metric", "euclidean")
+    return metric
+
+
+def measured(source: RowSource, metric: Metric) -> RowSource:
+    """Return the source of rows as a metric takes them: divided by their lengths for "cosine".
 
     Raises
     ------
     ValueError
-        If the shape differs or a value is not finite.
+        If a row in memory is zero; of others the pass that reads it finds it.
+    """
+    if metric == "euclidean":
+        return source
+    n_threads = thread_count()
+    return with_directions(source, thread_pool(n_threads).map if n_threads > 1 else map)
+
+
+def check_initial_centers(
+    init: ArrayLike, n_clusters: int, n_features: int, metric: Metric
+) -> Array:
+    """Return initial centers as a float64 array of shape (n_clusters, n_features).
+
+    For "cosine" they are divided by their lengths.
+
+    Raises
+    ------
+    ValueError
+        If the shape differs, a value is not finite, or one that is to be divided is zero.
     """
     if is_lazy(init):
         (init,) = dask.compute(as_dask_array(init))
@@ -216,4 +245,4 @@ def check_initial_centers(init: ArrayLike, n_clusters: int, n_features: int) -> 
             f"Input init contains NaN or infinity: center {row}, column {column}. "
             "Initial centers must be finite."
         )
-    return centers
+    return unit_centers(centers) if metric == "cosine" else centers

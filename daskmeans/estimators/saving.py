@@ -12,10 +12,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from daskmeans.errors import ModelFormatError, OutputError, OutputExistsError
 from daskmeans.estimators.archive import is_archive, opened, read_archive, write_archive
-from daskmeans.typing import Array
+from daskmeans.typing import Array, Metric
 from daskmeans.version import __version__
 
-_KIND, _FORMAT = "saved model", 2
+_KIND, _FORMAT = "saved model", 3
+# Models of format 2 have no metric, which then was Euclidean.
+_OLDEST_FORMAT = 2
 _PARAMETER = "parameter "
 
 Estimator = TypeVar("Estimator", bound=type)
@@ -121,7 +123,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     True
     """
     try:
-        description, arrays = read_archive(path, _KIND, _FORMAT)
+        description, arrays = read_archive(path, _KIND, _FORMAT, _OLDEST_FORMAT)
     except FileNotFoundError as error:
         raise ModelFormatError(f"There is no model at {path}.") from error
     try:
@@ -153,13 +155,13 @@ def _restored(description: dict[str, Any], arrays: dict[str, Array]) -> Any:
     return model
 
 
-def checked_centers(array: Array, n_clusters: int, n_features: int) -> Array:
+def checked_centers(array: Array, n_clusters: int, n_features: int, metric: Metric) -> Array:
     """Return saved centers.
 
     Raises
     ------
     ValueError
-        If they are not finite float64 numbers of this shape.
+        If they are not finite float64 numbers of this shape, or not of length 1 for "cosine".
     """
     shape = (n_clusters, n_features)
     if array.dtype != np.float64 or array.shape != shape:
@@ -168,4 +170,6 @@ def checked_centers(array: Array, n_clusters: int, n_features: int) -> Array:
         )
     if not np.isfinite(array).all():
         raise ValueError("centers that are not finite")
+    if metric == "cosine" and not np.allclose((array**2).sum(axis=1), 1.0, rtol=0, atol=1e-9):
+        raise ValueError("centers of cosine distances that are not of length 1")
     return np.ascontiguousarray(array)

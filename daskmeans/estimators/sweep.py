@@ -21,7 +21,7 @@ from daskmeans.estimators.kmeans import KMeans
 from daskmeans.estimators.rows import open_rows
 from daskmeans.metrics.evaluate import metrics_of_centers
 from daskmeans.metrics.registry import METRICS, check_names
-from daskmeans.typing import Array
+from daskmeans.typing import Array, Metric
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -125,6 +125,7 @@ def sweep(
     persist: bool | Literal["auto"] = "auto",
     random_state: int | np.random.RandomState | None = None,
     algorithm: str = "auto",
+    metric: Metric = "euclidean",
 ) -> SweepResult:
     """Fit k-means for several numbers of clusters, all of them in the same passes over the rows.
 
@@ -154,7 +155,7 @@ def sweep(
         sample: after ten iterations the half with the higher inertia is dropped, and so on, and the
         best converges there; it alone makes full passes. For other `init` the half with the higher
         inertia is dropped every five passes. False lets all of them converge in full passes.
-    max_iter, tol, max_passes, persist, algorithm
+    max_iter, tol, max_passes, persist, algorithm, metric
         See `KMeans`.
     rtol : float, default=3e-4
         A model is done once an iteration lowers its inertia by less than this share of it. More
@@ -211,6 +212,7 @@ def sweep(
             persist=persist,
             random_state=int(seed),
             algorithm=algorithm,
+            metric=metric,
         )
         for k in counts
     }

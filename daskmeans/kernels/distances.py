@@ -29,6 +29,24 @@ def distances_to_centers(
 
 
 @kernel
+def cosine_distances_to_centers(
+    rows,  # IN  (r, d) float32 or float64, C order, of length 1
+    transposed,  # IN  (d, k) float64 centers, of length 1
+    distances,  # OUT (r, k) float32 or float64, 1 less the cosine
+):
+    """Fill `distances`; return the first row that is not finite, or -1."""
+    # From the differences: 1 less a product would lose the digits of small distances.
+    k = transposed.shape[1]
+    squares = np.empty(k, np.float64)
+    for i in range(rows.shape[0]):
+        if not sq_distances_by_definition(rows, i, transposed, squares):
+            return i
+        for j in range(k):
+            distances[i, j] = 0.5 * squares[j]
+    return -1
+
+
+@kernel
 def _sq_distances_to_own(
     rows,  # IN  (r, d) float32 or float64, C order
     labels,  # IN  (r,) int32

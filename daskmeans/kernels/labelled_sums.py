@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from daskmeans.kernels.compile import kernel
 from daskmeans.kernels.exact_sum import add_each_exactly
 from daskmeans.kernels.lloyd import CLEAN, OUT_OF_RANGE
@@ -45,27 +43,3 @@ def add_terms_of_each(
 ):
     """Add each of `terms` to the exact sum of its cluster."""
     add_each_exactly(digits, labels, terms)
-
-
-@kernel
-def normalise_rows(
-    rows,  # IN  (r, d) float32 or float64, C order
-    normalised,  # OUT (r, d) float64, rows of length 1
-):
-    """Divide rows by their lengths; return the first row without a length, or -1."""
-    # By the largest value first: squares then neither overflow nor vanish.
-    for i in range(rows.shape[0]):
-        largest = 0.0
-        for f in range(rows.shape[1]):
-            largest = max(largest, abs(np.float64(rows[i, f])))
-        if largest == 0.0:
-            return i
-        square = 0.0
-        for f in range(rows.shape[1]):
-            x = np.float64(rows[i, f]) / largest
-            normalised[i, f] = x
-            square += x * x
-        length = np.sqrt(square)
-        for f in range(rows.shape[1]):
-            normalised[i, f] /= length
-    return -1

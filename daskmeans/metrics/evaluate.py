@@ -12,9 +12,10 @@ from sklearn.utils.validation import check_is_fitted
 from daskmeans.algorithms.assignment import CenterSet, model_shift
 from daskmeans.algorithms.labelled import Clustering
 from daskmeans.algorithms.seeding import new_seed
+from daskmeans.algorithms.spherical import inertia_by
 from daskmeans.algorithms.survey import Run, survey
 from daskmeans.blocks.inputs import ArrayLike
-from daskmeans.estimators.rows import open_rows
+from daskmeans.estimators.rows import metric_of, open_rows
 from daskmeans.metrics.registry import (
     METRICS,
     SILHOUETTE,
@@ -58,7 +59,8 @@ def evaluate(
     metrics : sequence of str
         Any of
 
-        - "inertia": weighted sum of squared distances to the model's centers;
+        - "inertia": weighted sum of squared distances to the model's centers, or of cosine
+          distances for a model with ``metric="cosine"``;
         - "simplified_silhouette": the silhouette by distances to the model's centers [1]_;
         - "silhouette": scikit-learn's, of a sample of `sample_size` rows [2]_;
         - "squared_euclidean_silhouette" and "cosine_silhouette": Spark's, exact and of all
@@ -67,7 +69,9 @@ def evaluate(
         - "sizes" and "spreads": for each cluster its weight, which without weights is its rows, and
           the root mean squared distance of its rows to their mean.
 
-        Inertia and simplified silhouette take one pass. The others depend on labels alone.
+        Inertia and simplified silhouette take one pass. The others depend on labels alone. For a
+        model with ``metric="cosine"`` all are of the rows divided by their lengths, among which
+        squared Euclidean distances are twice the cosine distances.
     sample_weight : array-like or dask array of shape (n_samples,), default=None
         Non-negative weights. Weight 2 counts as the row given twice, save in Spark's silhouettes,
         where a row leaves out its whole weight when it is compared with its cluster, as in Spark.
@@ -87,8 +91,8 @@ def evaluate(
     Raises
     ------
     ValueError
-        For unknown metrics; for rows without a direction, for "cosine_silhouette"; as
-        `KMeans.predict`.
+        For unknown metrics; for rows without a direction, for "cosine_silhouette"; for models with
+        different `metric`; as `KMeans.predict`.
     NotFittedError
         For models that are not fitted.
 
@@ -120,6 +124,12 @@ def evaluate(
         raise ValueError("models is empty: pass at least one fitted model.")
     for model in listed:
         check_is_fitted(model, "cluster_centers_")
+    by = sorted({metric_of(model) for model in listed})
+    if len(by) > 1:
+        raise ValueError(
+            "models have metric='cosine' and metric='euclidean': rows are divided by their lengths "
+            "for one of them only. Evaluate each kind by itself."
+        )
     run = open_rows(listed[0], X, sample_weight, reset=False, persist="auto")
     centers = [np.asarray(model.cluster_centers_, dtype=np.float64) for model in listed]
     for each in centers:
@@ -152,4 +162,7 @@ def metrics_of_centers(
     if surveyed is not None and SILHOUETTE in metrics:
         rows = surveyed.sample[drawn(surveyed, sample_size, seed)].astype(np.float64)
         sampled = rows, label_sample(clusterings, rows)
-    return values_of(run, clusterings, metrics, surveyed, sampled)
+    found = values_of(run, clusterings, metrics, surveyed, sampled)
+    if "inertia" in found:
+        found["inertia"] = [inertia_by(run.source.metric, each) for each in found["inertia"]]
+    return found

@@ -138,7 +138,8 @@ def values_of(
         found = {name: [METRICS[name].value(each) for each in judged] for name in names}
     if SILHOUETTE in names and sampled is not None:
         rows, labellings = sampled
-        found[SILHOUETTE] = [_silhouette(rows, labels) for labels in labellings]
+        metric = run.source.metric
+        found[SILHOUETTE] = [_silhouette(rows, labels, metric) for labels in labellings]
     return {name: found[name] for name in names}
 
 
@@ -146,10 +147,10 @@ def _both(one: Wanted, other: Wanted) -> Wanted:
     return Wanted(*(a or b for a, b in zip(vars(one).values(), vars(other).values(), strict=True)))
 
 
-def _silhouette(rows: Array, labels: Labels) -> float:
+def _silhouette(rows: Array, labels: Labels, metric: str) -> float:
     if not 1 < len(np.unique(labels)) < len(rows):
         return np.nan
-    return float(silhouette_score(rows, labels))
+    return float(silhouette_score(rows, labels, metric=metric))
 
 
 def drawn(surveyed: Surveyed, sample_size: int, seed: int) -> Array:

@@ -125,9 +125,9 @@ def check_fits(client: Any, source: RowSource, *, kept: bool) -> None:
             f"hold more than {format_bytes(max(limits))}. Rechunk X to smaller blocks, or give "
             "the workers more memory."
         )
-    if kept and source.n_bytes > sum(limits):
+    if kept and source.kept_bytes > sum(limits):
         raise ClusterError(
-            f"{format_bytes(source.n_bytes)} of rows were to be kept by workers that may hold "
+            f"{format_bytes(source.kept_bytes)} of rows were to be kept by workers that may hold "
             f"{format_bytes(sum(limits))} together. Add workers; or pass a dask array or a store "
             "with persist='auto', which is read in each pass if it does not fit."
         )

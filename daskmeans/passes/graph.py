@@ -71,6 +71,7 @@ def graph_of_blocks(step: Pass[PartialT], source: RowSource, token: str) -> tupl
             number,
             source.n_features,
             None if source.sizes is None else source.sizes[number],
+            source.divides,
         )
         if starts is not None:
             graph[key] = _fused(Task(key, call, starts[number], *arguments), parts, source, users)

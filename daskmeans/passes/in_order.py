@@ -179,7 +179,7 @@ def _block_graph(
     start = None if source.starts is None else source.starts[number]
     task = Task(
         key,
-        BlockTask(fold.prepare, parameters, number, source.n_features, size),
+        BlockTask(fold.prepare, parameters, number, source.n_features, size, source.divides),
         start,
         *arguments,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 import dask.array as da
@@ -16,7 +17,7 @@ from dask.utils import format_bytes
 from daskmeans.blocks.chains import weights_graph, with_blocks
 from daskmeans.blocks.inputs import row_source
 from daskmeans.blocks.source import Key, RowRange, RowSource
-from daskmeans.passes.plan import argument, join_parts
+from daskmeans.passes.plan import DividedRows, argument, join_parts
 from daskmeans.passes.schedulers import Scheduler, cluster_memory, is_local
 
 Persist: TypeAlias = bool | Literal["auto"]
@@ -52,13 +53,13 @@ def decide(source: RowSource, persist: Persist, scheduler: Scheduler, client: An
                 "the current scheduler has neither. Use threads or a Client, or persist='auto'."
             )
         return False
-    size = format_bytes(source.n_bytes)
+    size = format_bytes(source.kept_bytes)
     if persist is True:
         _log.info("Rows are kept in memory, as persist=True asks: %s.", size)
         return True
     free = free_memory(client) // _ROWS_SHARE
     where = "this machine" if client is None else "the cluster's workers"
-    if source.n_bytes <= free:
+    if source.kept_bytes <= free:
         _log.info(
             "Rows are kept in memory: %s of at most %s, half of what is free on %s.",
             size,
@@ -85,7 +86,7 @@ def free_memory(client: Any) -> int:
 def gathered_here(source: RowSource, scheduler: Scheduler) -> RowSource:
     """Return the source with its rows computed into this process."""
     graph, keys = _joined(source)
-    return with_blocks(source, scheduler(graph, keys))
+    return with_blocks(_as_kept(source), scheduler(graph, keys))
 
 
 def placed_on_cluster(client: Any, source: RowSource) -> RowSource:
@@ -104,24 +105,32 @@ def placed_on_cluster(client: Any, source: RowSource) -> RowSource:
         futures = client.get(tasks, keys, sync=False)
         parts = tuple((Key(future.key),) for future in futures)
         graph = {future.key: future for future in futures}
-    return RowSource(
-        source.n_features,
-        source.dtype,
-        source.sizes,
-        parts,
-        weights=source.weights,
+    return replace(
+        _as_kept(source),
+        parts=parts,
         graph={**weights_graph(source), **graph},
-        feature_names=source.feature_names,
+        in_memory=False,
     )
 
 
+def _as_kept(source: RowSource) -> RowSource:
+    """Return the source with its rows as `_joined` makes them."""
+    return replace(source, dtype=source.block_dtype).measured_by(source.metric)
+
+
 def _joined(source: RowSource) -> tuple[dict[TaskKey, Any], list[TaskKey]]:
-    """Return a graph of the rows of each block, with all features, and its keys."""
+    """Return a graph of the rows of each block, with all features, and its keys.
+
+    Rows that are to be divided by their lengths are, so that it is done once.
+    """
     graph: dict[TaskKey, Any] = dict(source.graph)
     keys: list[TaskKey] = []
     token = uuid.uuid4().hex
     for number, parts in enumerate(source.parts):
         key: TaskKey = (f"kmeans-rows-{token}", number)
-        graph[key] = Task(key, join_parts, *map(argument, parts), _data_producer=True)
+        join: Any = join_parts
+        if source.divides:
+            join = DividedRows(number, (source.starts or ())[number], source.n_features)
+        graph[key] = Task(key, join, *map(argument, parts), _data_producer=True)
         keys.append(key)
     return graph, keys

@@ -48,10 +48,19 @@ class BlockTask(Generic[PartialT]):
     number: int
     n_features: int
     n_rows: int | None
+    divide: bool
 
     def __call__(self, start: int | None, weights: Any, *parts: Any) -> PartialT:
         read = [_taken(part) for part in parts]
-        block = make_block(self.number, start, read, _taken(weights), self.n_features, self.n_rows)
+        block = make_block(
+            self.number,
+            start,
+            read,
+            _taken(weights),
+            self.n_features,
+            self.n_rows,
+            divide=self.divide,
+        )
         return self.chunk(block, self.parameters)
 
 
@@ -75,6 +84,7 @@ class BlockReading:
     n_features: int
     weights: Readable | None
     parts: tuple[Readable, ...]
+    divide: bool
 
     def __call__(self) -> Block:
         try:
@@ -87,13 +97,34 @@ class BlockReading:
                 f"Block {self.number} of X (rows {self.start} to {self.start + self.n_rows - 1}) "
                 f"cannot be read or computed: {type(error).__name__}: {error}."
             ) from error
-        return make_block(self.number, self.start, parts, weights, self.n_features, self.n_rows)
+        return make_block(
+            self.number,
+            self.start,
+            parts,
+            weights,
+            self.n_features,
+            self.n_rows,
+            divide=self.divide,
+        )
 
 
 def join_parts(*parts: Any) -> Rows:
     """The task that reads the rows of a block and only keeps them."""
     arrays = [np.asarray(_taken(part)) for part in parts]
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=1)
+
+
+@dataclass(frozen=True)
+class DividedRows:
+    """The task that reads the rows of a block and keeps them divided by their lengths."""
+
+    number: int
+    start: int
+    n_features: int
+
+    def __call__(self, *parts: Any) -> Rows:
+        read = [_taken(part) for part in parts]
+        return make_block(self.number, self.start, read, None, self.n_features, divide=True).rows
 
 
 def rows_until(start: int, rows: Any) -> int:

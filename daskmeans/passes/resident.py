@@ -56,14 +56,16 @@ class Group:
     """Blocks in the memory of one worker, and the same rows in blocks worth a kernel's call.
 
     The arrays are those of the blocks' own tasks, so a group takes no memory of its own but for
-    small blocks, which are copied.
+    small blocks, which are copied, and for rows that are to be divided by their lengths.
     """
 
     blocks: tuple[Block, ...]
     joined: tuple[Block, ...]
 
 
-def make_group(places: tuple[BlockPlace, ...], n_features: int, *arrays: Any) -> Group:
+def make_group(
+    places: tuple[BlockPlace, ...], n_features: int, divide: bool, *arrays: Any
+) -> Group:
     """The task that gathers blocks which are, or were sent, where it runs."""
     blocks = []
     rest = iter(arrays)
@@ -71,7 +73,15 @@ def make_group(places: tuple[BlockPlace, ...], n_features: int, *arrays: Any) ->
         parts = [next(rest) for _ in range(place.n_parts)]
         weights = next(rest) if place.weighted else None
         blocks.append(
-            make_block(place.number, place.start, parts, weights, n_features, place.n_rows)
+            make_block(
+                place.number,
+                place.start,
+                parts,
+                weights,
+                n_features,
+                place.n_rows,
+                divide=divide,
+            )
         )
     return Group(tuple(blocks), tuple(_joined(blocks)))
 
@@ -236,7 +246,9 @@ class ResidentBlocks:
                     graph.update((future.key, future) for future in parts)
                     arguments += [TaskRef(future.key) for future in parts]
                 key: TaskKey = (f"kmeans-group-{token}", numbers[0])
-                graph[key] = Task(key, make_group, tuple(places), source.n_features, *arguments)
+                graph[key] = Task(
+                    key, make_group, tuple(places), source.n_features, source.divides, *arguments
+                )
                 keys.append(key)
             made = client.get(graph, keys, sync=False, **_loosely_at(address))
             groups += [(address, future) for future in made]

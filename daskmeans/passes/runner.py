@@ -285,6 +285,7 @@ def _readings(apart: RowSource) -> list[BlockReading]:
             apart.n_features,
             None if apart.weights is None else _readable(apart.weights[number]),
             tuple(_readable(part) for part in parts),
+            apart.divides,
         )
         for number, (start, size, parts) in enumerate(
             zip(apart.starts or (), apart.known_sizes, apart.parts, strict=True)

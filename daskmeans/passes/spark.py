@@ -19,7 +19,7 @@ from typing import Any, Generic
 
 import numpy as np
 
-from daskmeans.blocks.block import Block
+from daskmeans.blocks.block import Block, divided, working_dtype
 from daskmeans.blocks.source import Key, RowSource
 from daskmeans.blocks.spark_rows import BatchReader, SparkRows, checked_weights
 from daskmeans.errors import ClusterError, DaskMeansError, RowsError
@@ -28,7 +28,7 @@ from daskmeans.passes.events import PassEnded, PassStarted, tell
 from daskmeans.passes.plan import Pass, merge
 from daskmeans.passes.schedulers import blas_on_one_thread
 from daskmeans.passes.walk import RunningMerge
-from daskmeans.typing import Array
+from daskmeans.typing import Array, Metric
 
 # What a Python worker holds at a time.
 BLOCK_BYTES = 32 << 20
@@ -86,6 +86,7 @@ class PartitionToBlocks:
     weight: str | None
     id: str | None
     block_bytes: int
+    divide: bool
 
     def __call__(self, batches: Iterator[Any]) -> Iterator[Any]:
         from pyspark import TaskContext
@@ -119,6 +120,8 @@ class PartitionToBlocks:
             rows = self.reader.read(columns[:n_features], where, first)
             if read and rows.shape[1] != read[0].shape[1]:
                 raise _other_length(self.reader.features[0], rows.shape[1], read[0].shape[1], where)
+            if self.divide:
+                rows = divided(Block(0, first, rows, None)).rows
             read.append(rows)
             first += len(rows)
             size += rows.nbytes
@@ -369,6 +372,8 @@ class SparkRunner:
     Parameters
     ----------
     rows : SparkRows
+    metric : {"euclidean", "cosine"}
+        For "cosine" the rows are divided by their lengths as they become blocks.
 
     Attributes
     ----------
@@ -379,13 +384,15 @@ class SparkRunner:
     Raises
     ------
     RowsError
-        For nulls, sparse vectors, rows of different lengths, and weights that are no weights.
+        For nulls, sparse vectors, rows of different lengths, and weights that are no weights; for
+        "cosine", of rows of zeros.
     ClusterError
         If Spark's workers cannot import this package.
     """
 
-    def __init__(self, rows: SparkRows) -> None:
-        task = PartitionToBlocks(rows.reader(), rows.weight, rows.id, BLOCK_BYTES)
+    def __init__(self, rows: SparkRows, metric: Metric = "euclidean") -> None:
+        divide = metric == "cosine"
+        task = PartitionToBlocks(rows.reader(), rows.weight, rows.id, BLOCK_BYTES, divide)
         converted = rows.selected().mapInArrow(task, _COLUMNS)
         connect = ".connect." in type(rows.frame).__module__
         self._blocks = _ConnectBlocks(converted) if connect else _Blocks(converted)
@@ -402,15 +409,15 @@ class SparkRunner:
         names = rows.features
         if not rows.named:
             names = tuple(f"{names[0]}[{j}]" for j in range(n_features))
+        self._dtype = working_dtype(rows.dtype) if divide else rows.dtype
         self.source = RowSource(
             n_features,
-            rows.dtype,
+            self._dtype,
             sizes,
             tuple((part,) for part in kept),
             weights=None if rows.weight is None else kept,
             feature_names=names,
-        )
-        self._dtype = rows.dtype
+        ).measured_by(metric)
 
     @property
     def row_state_bytes(self) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 
 from daskmeans.algorithms.restarts import IterationRecord
 from daskmeans.errors import missing_extra
+from daskmeans.estimators.rows import metric_of
 from daskmeans.typing import Array
 
 if TYPE_CHECKING:
@@ -44,6 +45,13 @@ class Swept(Protocol):
 
     @property
     def elbow(self) -> int | None: ...
+
+
+def inertia_label(model: FittedModel) -> str:
+    """Return the label of an axis of inertias, with their unit."""
+    if metric_of(model) == "cosine":
+        return "inertia (sum of cosine distances)"
+    return "inertia (squared units of the features)"
 
 
 def axes_or_new(ax: Axes | None, width: float = 6.4, height: float = 4.8) -> Axes:

@@ -113,7 +113,8 @@ def clusters(
             )
     ax.set_xlabel(labels[0])
     ax.set_ylabel(labels[1])
-    title = f"{surveyed.n_rows:,} rows and {len(centers)} centers"
+    of_length_one = " of length 1" if surveyed.metric == "cosine" else ""
+    title = f"{surveyed.n_rows:,} rows{of_length_one} and {len(centers)} centers"
     if found.n_outside:
         title += f" ({found.n_outside:,} rows outside)"
     ax.set_title(title)

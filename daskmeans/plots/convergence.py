@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from daskmeans.plots.axes import BLUE, ORANGE, FittedModel, axes_or_new
+from daskmeans.plots.axes import BLUE, ORANGE, FittedModel, axes_or_new, inertia_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +50,7 @@ def convergence(model: FittedModel, *, ax: Axes | None = None) -> Axes:
         label="inertia",
     )
     ax.set_xlabel("iteration")
-    ax.set_ylabel("inertia (squared units of the features)", color=BLUE)
+    ax.set_ylabel(inertia_label(model), color=BLUE)
     # A power of ten above the axis would cover the passes.
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:.7g}")
     shifts = ax.twinx()

@@ -76,7 +76,7 @@ def silhouette(
             f"The sample of {len(rows)} rows falls into {len(found)} clusters: a silhouette takes "
             "at least two, and fewer than rows. Draw more rows, or fit more clusters."
         )
-    values = silhouette_samples(rows, labels)
+    values = silhouette_samples(rows, labels, metric=surveyed.metric)
     k = len(model.cluster_centers_)
     ax = axes_or_new(ax, 6.4, min(14, max(4.8, 0.3 * k + 1.5)))
     colors = cluster_colors(k)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from daskmeans.plots.axes import BLUE, OKABE_ITO, ORANGE, Swept, axes_or_new
+from daskmeans.plots.axes import BLUE, OKABE_ITO, ORANGE, Swept, axes_or_new, inertia_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,7 +56,7 @@ def elbow(result: Swept, *, ax: Axes | None = None) -> Axes:
         ax.legend(frameon=False)
         title += f": elbow at {chosen}"
     ax.set_title(title)
-    ax.set_ylabel("inertia (squared units of the features)")
+    ax.set_ylabel(inertia_label(next(iter(result.models.values()))))
     _count_clusters(ax)
     return ax
 

@@ -30,7 +30,7 @@ from daskmeans.errors import ModelFormatError, RowsError
 from daskmeans.estimators import kmeans as in_process
 from daskmeans.estimators.saving import load
 from daskmeans.spark.params import KMeansParams
-from daskmeans.typing import Array
+from daskmeans.typing import Array, Metric
 
 # Beyond it, a seed of pyspark.ml has bits that NumPy's generator does not take.
 _SEED_BITS = 32
@@ -43,10 +43,12 @@ class CentersStay:
     ----------
     tol : float
         A distance.
+    metric : {"euclidean", "cosine"}
+        Whose distance. The cosine distance of centers of length 1 is half of the squared Euclidean.
     """
 
-    def __init__(self, tol: float) -> None:
-        self._tol = tol
+    def __init__(self, tol: float, metric: Metric = "euclidean") -> None:
+        self._sq_distance = 2 * tol if metric == "cosine" else tol**2
         self._centers: Array | None = None
 
     def __call__(self, state: IterationState) -> bool:
@@ -56,7 +58,7 @@ class CentersStay:
             farthest = state.center_shift
         else:
             farthest = float(((state.centers - before) ** 2).sum(axis=1).max())
-        return farthest <= self._tol**2
+        return farthest <= self._sq_distance
 
 
 class KMeans(KMeansParams, Estimator, DefaultParamsWritable, DefaultParamsReadable):
@@ -82,12 +84,14 @@ class KMeans(KMeansParams, Estimator, DefaultParamsWritable, DefaultParamsReadab
     initSteps : int, default=2
         Rounds of "k-means||".
     tol : float, default=1e-4
-        As in MLlib: iterations stop once no center moves farther than this distance. (`tol` of
-        `daskmeans.KMeans` is relative to the variance of the columns, as in scikit-learn.)
+        As in MLlib: iterations stop once no center moves farther than this distance, by
+        `distanceMeasure`. (`tol` of `daskmeans.KMeans` is relative to the variance of the columns,
+        as in scikit-learn.)
     maxIter : int, default=20
     seed : int, default=0
         Determines seeding, by its lower 32 bits.
-    distanceMeasure : {"euclidean"}, default="euclidean"
+    distanceMeasure : {"euclidean", "cosine"}, default="euclidean"
+        See `metric` of `daskmeans.KMeans`.
     weightCol : str, optional
         Non-negative weights. Weight 2 counts as the row given twice.
     idCol : str, optional
@@ -193,6 +197,7 @@ class KMeans(KMeansParams, Estimator, DefaultParamsWritable, DefaultParamsReadab
 
     def _fit(self, dataset: Any) -> KMeansModel:
         self._check()
+        metric: Metric = self.getDistanceMeasure()
         fitted = in_process.KMeans(
             self.getK(),
             init=self.getInitMode(),
@@ -201,7 +206,8 @@ class KMeans(KMeansParams, Estimator, DefaultParamsWritable, DefaultParamsReadab
             max_iter=self.getMaxIter(),
             tol=0.0,
             random_state=self.getSeed() % 2**_SEED_BITS,
-        ).fit(self._rows(dataset, fitting=True), callback=CentersStay(self.getTol()))
+            metric=metric,
+        ).fit(self._rows(dataset, fitting=True), callback=CentersStay(self.getTol(), metric))
         if fitted.stop_reason_ == CALLBACK:
             fitted.stop_reason_ = "tolerance"
         model = self._copyValues(KMeansModel(fitted))
@@ -221,7 +227,7 @@ class KMeansModel(KMeansParams, Model, MLWritable, MLReadable):
         super().__init__()
         self._fitted = fitted
         self._summary: KMeansSummary | None = None
-        self._set(k=len(fitted.cluster_centers_))
+        self._set(k=len(fitted.cluster_centers_), distanceMeasure=fitted.metric)
 
     @classmethod
     def fromDaskmeans(cls, fitted: in_process.KMeans) -> KMeansModel:
@@ -263,7 +269,9 @@ class KMeansModel(KMeansParams, Model, MLWritable, MLReadable):
                 f"The vector has shape {row.shape}, expected ({self._fitted.n_features_in_},)."
             )
         centers = self._fitted._center_set(row.dtype)
-        return int(centers.label(make_block(0, 0, [row[None, :]], None, len(row)))[0])
+        divide = self._fitted.metric == "cosine"
+        block = make_block(0, 0, [row[None, :]], None, len(row), divide=divide)
+        return int(centers.label(block)[0])
 
     def setFeaturesCol(self, value: str) -> KMeansModel:
         """Set `featuresCol`."""
@@ -288,7 +296,7 @@ class KMeansModel(KMeansParams, Model, MLWritable, MLReadable):
                 f"{self._fitted.n_features_in_} numbers."
             )
         centers = self._fitted._center_set(rows.dtype)
-        return with_column(rows, label_rows, centers, self.getPredictionCol())
+        return with_column(rows, label_rows, centers, self.getPredictionCol(), self._fitted.metric)
 
     @property
     def hasSummary(self) -> bool:
@@ -332,7 +340,7 @@ class KMeansSummary:
     ----------
     k, numIter : int
     trainingCost : float
-        Weighted sum of the squared distances of the rows to their centers.
+        Weighted sum of the squared distances of the rows to their centers, or of cosine distances.
     predictions : pyspark.sql.DataFrame
         The DataFrame of the fit with the labels, made when it is used.
     featuresCol, predictionCol : str

@@ -18,7 +18,7 @@ from pyspark.ml.param.shared import (
 from daskmeans.blocks.spark_rows import SparkRows, spark_rows
 
 INIT_MODES = ("k-means||", "random", "k-means++", "refined", "auto")
-DISTANCE_MEASURES = ("euclidean",)
+DISTANCE_MEASURES = ("euclidean", "cosine")
 
 Self = TypeVar("Self", bound="KMeansParams")
 

@@ -187,7 +187,8 @@ def test_checkpoint_is_not_a_model(rows, tmp_path):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda d: d.update(format=3), "of format 3.* written by a newer version"),
+        (lambda d: d.update(format=4), "of format 4.* written by a newer version"),
+        (lambda d: d.update(format=1), "of format 1.*reads formats 2 to 3"),
         (lambda d: d.pop("format"), "is not a saved model, or it is damaged"),
         (lambda d: d.update(kind="picture"), "is not a saved model but a picture"),
         (lambda d: d.update(estimator="Oracle"), "has no estimator 'Oracle'"),

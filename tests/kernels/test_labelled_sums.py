@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from daskmeans.kernels.exact_sum import DIGITS, rounded
-from daskmeans.kernels.labelled_sums import add_terms_of_each, normalise_rows, sum_labelled
+from daskmeans.kernels.labelled_sums import add_terms_of_each, sum_labelled
 from daskmeans.kernels.lloyd import CLEAN, OUT_OF_RANGE, sums_width
 from daskmeans.kernels.silhouettes import simplified_silhouettes, squared_silhouettes
 from tests import reference
@@ -47,21 +47,6 @@ def test_exact_sums_of_each_cluster(problem):
     add_terms_of_each(digits, labels, terms)
     for j in range(7):
         assert rounded(digits[j]) == math.fsum(terms[labels == j])
-
-
-@each_dtype
-def test_rows_of_length_one(problem, dtype):
-    rows = problem[0].astype(dtype)
-    found = np.empty((13, 5))
-    assert normalise_rows(rows, found) == -1
-    wanted = rows.astype(float) / np.linalg.norm(rows.astype(float), axis=1)[:, None]
-    np.testing.assert_allclose(found, wanted, rtol=1e-15 * 8)
-    # Their squares overflow and underflow, and their directions do not.
-    huge = rows.astype(float) * 1e300
-    assert normalise_rows(huge, found) == -1
-    np.testing.assert_allclose(found, wanted, rtol=1e-15 * 8)
-    rows[11] = 0
-    assert normalise_rows(rows, found) == 11
 
 
 @each_dtype

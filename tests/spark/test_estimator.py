@@ -151,14 +151,44 @@ def test_tolerance_is_a_distance_as_in_mllib(vectors, points):
     np.testing.assert_array_equal(fitted.clusterCenters(), centers[expected - 1])
 
 
-def test_first_iteration_may_be_the_last():
+def test_cosine_is_that_of_dask_and_close_to_mllib(vectors, points):
+    rows = points[0]
+    model = KMeans(k=3, seed=1, distanceMeasure="cosine", tol=0.0, maxIter=50).fit(vectors)
+    expected = daskmeans.KMeans(
+        3,
+        init="k-means||",
+        init_rounds=2,
+        n_init=1,
+        max_iter=50,
+        tol=0.0,
+        random_state=1,
+        metric="cosine",
+    ).fit(rows)
+    np.testing.assert_array_equal(model.clusterCenters(), expected.cluster_centers_)
+    assert model.summary.trainingCost == expected.inertia_
+    labels = [row.prediction for row in model.summary.cluster.collect()]
+    np.testing.assert_array_equal(labels, expected.labels_)
+    assert model.predict(rows[0] * 7) == labels[0]
+    distances = [row.distances for row in expected.transform(vectors).collect()]
+    np.testing.assert_array_equal(np.array(distances), expected.transform(rows))
+    theirs = min(
+        MLlibKMeans(k=3, seed=seed, distanceMeasure="cosine").fit(vectors).summary.trainingCost
+        for seed in range(3)
+    )
+    assert model.summary.trainingCost <= 1.02 * theirs
+    assert KMeansModel.fromDaskmeans(expected).getDistanceMeasure() == "cosine"
+
+
+@pytest.mark.parametrize(("metric", "sq_distance"), [("euclidean", 0.25), ("cosine", 1.0)])
+def test_centers_stay_by_the_distance_measure(metric, sq_distance):
     from daskmeans import IterationState
 
     def told(shift):
         return IterationState(1, 0.0, shift, np.zeros((2, 1)), 1, 0.0, 1)
 
-    assert CentersStay(0.5)(told(0.25))
-    assert not CentersStay(0.5)(told(0.26))
+    # The first iteration may be the last.
+    assert CentersStay(0.5, metric)(told(sq_distance))
+    assert not CentersStay(0.5, metric)(told(1.01 * sq_distance))
 
 
 def test_stage_of_a_pipeline_that_is_saved(spark, table, points, tmp_path):
