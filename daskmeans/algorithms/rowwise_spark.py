@@ -11,7 +11,8 @@ import numpy as np
 from daskmeans.algorithms.assignment import CenterSet
 from daskmeans.algorithms.rowwise import RowFunction, label_rows
 from daskmeans.blocks.block import make_block
-from daskmeans.blocks.spark_rows import BatchReader, SparkRows
+from daskmeans.blocks.spark_batches import BatchReader
+from daskmeans.blocks.spark_rows import SparkRows
 from daskmeans.passes.schedulers import blas_on_one_thread
 from daskmeans.typing import Metric
 

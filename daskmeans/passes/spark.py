@@ -21,7 +21,8 @@ import numpy as np
 
 from daskmeans.blocks.block import Block, divided, working_dtype
 from daskmeans.blocks.source import Key, RowSource
-from daskmeans.blocks.spark_rows import BatchReader, SparkRows, checked_weights
+from daskmeans.blocks.spark_batches import BatchReader, checked_weights
+from daskmeans.blocks.spark_rows import SparkRows
 from daskmeans.errors import ClusterError, DaskMeansError, RowsError
 from daskmeans.partials import PartialT
 from daskmeans.passes.events import PassEnded, PassStarted, tell
@@ -30,8 +31,8 @@ from daskmeans.passes.schedulers import blas_on_one_thread
 from daskmeans.passes.walk import RunningMerge
 from daskmeans.typing import Array, Metric
 
-# What a Python worker holds at a time.
-BLOCK_BYTES = 32 << 20
+# What a Python worker takes at a time from its partition.
+BLOCK_BYTES = 8 << 20
 # As many partials go to the driver as they are; more are merged by Spark's tree first.
 _MOST_GATHERED = 64
 

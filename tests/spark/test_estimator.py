@@ -6,6 +6,7 @@ import doctest
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import daskmeans
@@ -136,7 +137,7 @@ def test_costs_no_more_than_mllib(vectors):
 
 def test_tolerance_is_a_distance_as_in_mllib(vectors, points):
     """Iterations end with the first in which no center moved farther."""
-    every = daskmeans.KMeans(5, init="k-means||", init_rounds=2, n_init=1, tol=0.0, random_state=1)
+    every = daskmeans.KMeans(9, init="random", n_init=1, tol=0.0, random_state=1)
     centers = []
     every.fit(points[0], callback=lambda state: centers.append(state.centers))
     farthest = [
@@ -145,7 +146,8 @@ def test_tolerance_is_a_distance_as_in_mllib(vectors, points):
     ]
     tol = float(farthest[len(farthest) // 2]) * 1.0001
     expected = 2 + next(i for i, shift in enumerate(farthest) if shift <= tol)
-    fitted = KMeans(k=5, seed=1, tol=tol, maxIter=100).fit(vectors)
+    assert 3 < expected < every.n_iter_
+    fitted = KMeans(k=9, initMode="random", seed=1, tol=tol, maxIter=100).fit(vectors)
     assert fitted.summary.numIter == expected
     assert fitted.toDaskmeans().stop_reason_ == "tolerance"
     np.testing.assert_array_equal(fitted.clusterCenters(), centers[expected - 1])
@@ -238,10 +240,11 @@ def test_models_convert_both_ways(model, vectors, table, points, tmp_path):
     assert there.getK() == 5
     # One that was fitted to columns with names finds them by these.
     named = daskmeans.KMeans(2, random_state=0).fit(table.select("c", "a", "b"))
+    named_rows = pd.DataFrame(rows, columns=["a", "b", "c"])[["c", "a", "b"]]
     converted = KMeansModel.fromDaskmeans(named)
     assert converted.getFeaturesCols() == ["c", "a", "b"]
     found = [row.prediction for row in converted.transform(table).collect()]
-    np.testing.assert_array_equal(found, named.predict(rows[:, [2, 0, 1]]))
+    np.testing.assert_array_equal(found, named.predict(named_rows))
     with pytest.raises(RowsError, match="2 columns are given"):
         converted.setFeaturesCols(["a", "b"]).transform(table)
 
