@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from daskmeans.blocks.inputs import ArrayLike
-from daskmeans.blocks.spark_rows import is_spark
+from daskmeans.blocks.spark_rows import column_of, is_spark
 from daskmeans.errors import RowsError, missing_extra
 from daskmeans.preprocessing.spark_frames import text_as_numbers
 from daskmeans.typing import Array
@@ -41,8 +41,11 @@ def table_in_spark(rows: ArrayLike, columns: Sequence[str | int] | None) -> Any:
             f"engine='spark' takes a Spark DataFrame, or a path of Parquet or CSV, and rows is a "
             f"{type(rows).__name__}: leave engine out."
         )
-    names = [name for name in columns or () if name in rows.columns]
-    return text_as_numbers(rows.select(*(f"`{name}`" for name in names)) if names else rows)
+    # Others are named by whoever takes the columns.
+    names = [each for each in columns or () if isinstance(each, str) and each in rows.columns]
+    return text_as_numbers(
+        rows.select(*(column_of(rows, name) for name in names)) if names else rows
+    )
 
 
 def _read(path: str) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -94,7 +96,8 @@ def test_many_partitions_merge_in_a_tree_to_the_same_bits(table_of, points, monk
 def test_blocks_of_a_partition_do_not_show(spark, points, monkeypatch):
     """Blocks are smaller than what a partition holds."""
     rows, weights = points
-    monkeypatch.setattr(spark_passes, "BLOCK_BYTES", 1_000)
+    small = partial(spark_passes.PartitionToBlocks, block_bytes=1_000)
+    monkeypatch.setattr(spark_passes, "PartitionToBlocks", small)
     before = spark.conf.get("spark.sql.execution.arrow.maxRecordsPerBatch")
     spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "50")
     try:
