@@ -14,20 +14,31 @@ COLUMNS = "a double, b double, c double"
 
 
 @pytest.fixture(scope="session")
-def spark(tmp_path_factory):
-    """A session whose tasks are tried three times; skipped where it cannot be had."""
+def workers_environment():
+    """Variables by which Spark's workers are of this Python, and import the same package.
+
+    Skips where there is no Spark to be had.
+    """
     pytest.importorskip(
         "pyspark", reason="pyspark is not installed: pip install 'daskmeans[spark]'"
     )
     java = os.path.join(os.environ.get("JAVA_HOME", ""), "bin", "java")
     if shutil.which("java") is None and not os.path.exists(java):
         pytest.skip("Spark needs Java 17, and there is no java here")
+    return {
+        "PYSPARK_PYTHON": sys.executable,
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }
+
+
+@pytest.fixture(scope="session")
+def spark(workers_environment, tmp_path_factory):
+    """A session whose tasks are tried three times."""
     from pyspark.sql import SparkSession
 
     with pytest.MonkeyPatch.context() as patch:
-        # Workers of the same Python, that import the same package.
-        patch.setenv("PYSPARK_PYTHON", sys.executable)
-        patch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+        for name, value in workers_environment.items():
+            patch.setenv(name, value)
         session = (
             SparkSession.builder.master("local[2, 3]")
             .appName("daskmeans tests")
