@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -22,6 +22,7 @@ import pyarrow.parquet
 from pyspark import StorageLevel
 from pyspark.ml.clustering import KMeans as MLlibKMeans
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import ArrayType, FloatType, StructField, StructType
 
 from daskmeans import KMeans as KMeansHere
 from daskmeans.algorithms.survey import counting_chunk
@@ -88,10 +89,17 @@ def _cached(session: SparkSession, rows: np.ndarray, folder: Path, n_files: int)
     # A partition a file.
     session.conf.set("spark.sql.files.maxPartitionBytes", str(rows.nbytes))
     session.conf.set("spark.sql.files.openCostInBytes", str(rows.nbytes))
-    frame = session.read.parquet(str(folder)).persist(StorageLevel.MEMORY_AND_DISK)
+    # MLlib takes arrays that cannot hold nulls only, and files tell of none that they cannot.
+    whole = StructType([StructField("features", ArrayType(FloatType(), containsNull=False))])
+    frame = session.read.parquet(str(folder)).mapInArrow(_unchanged, whole)
+    frame = frame.persist(StorageLevel.MEMORY_AND_DISK)
     if frame.count() != len(rows):
         raise click.ClickException("Spark read another number of rows than were written")
     return frame
+
+
+def _unchanged(batches: Iterator[Any]) -> Iterator[Any]:
+    yield from batches
 
 
 def _ms_an_iteration(fit: Callable[[int], Any]) -> float:
