@@ -34,6 +34,12 @@ def conda_specs(requirement):
     # released along with dask, under the same number.
     if name == "dask" and "distributed" in requirement.extras:
         yield "distributed", str(requirement.specifier)
+    if name == "pyspark":
+        # Java, in versions that Spark 4 runs on. pip has none: it is the machine's there.
+        yield "openjdk", str(Requirement("openjdk>=17,<22").specifier)
+        if "connect" in requirement.extras:
+            for each in ("googleapis-common-protos", "grpcio", "grpcio-status", "zstandard"):
+                yield each, ""
 
 
 def test_environment_equals_pyproject():

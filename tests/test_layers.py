@@ -27,6 +27,8 @@ LAYERS = {
     # A sweep judges its models, and metrics open rows as estimators do.
     "metrics": 6,
     "preprocessing": 6,
+    # An estimator beside the others, with other conventions.
+    "spark": 6,
     "edges": 7,
 }
 

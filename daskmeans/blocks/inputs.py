@@ -15,6 +15,7 @@ from dask.task_spec import TaskRef
 from daskmeans.blocks.block import check_dtype
 from daskmeans.blocks.hdf5 import HDF5Dataset
 from daskmeans.blocks.source import Key, RowRange, RowSource
+from daskmeans.blocks.spark_rows import is_spark
 from daskmeans.blocks.stored_rows import StoredRows, slabs
 from daskmeans.blocks.stores import MemoryMap, read_unit
 from daskmeans.errors import RowsError
@@ -36,7 +37,9 @@ def _package(value: Any) -> str:
 
 
 def is_lazy(rows: ArrayLike) -> bool:
-    """Tell whether rows stay where they are: a dask collection or a store, not memory."""
+    """Tell whether rows stay where they are: a collection of dask or Spark, or a store."""
+    if is_spark(rows):
+        return True
     if _package(rows) == "xarray":
         return is_lazy(as_stored(rows))
     stored = isinstance(rows, HDF5Dataset) or _package(rows) in ("zarr", "h5py")
@@ -187,6 +190,11 @@ def row_source(
     ValueError
         If the rows are not 2-D, or not numbers.
     """
+    if is_spark(rows):
+        raise RowsError(
+            "X is a Spark DataFrame. KMeans, sweep, kmeans_plusplus, kmeans_parallel and metrics "
+            "of models take one, and other functions do not."
+        )
     array = as_stored(rows)
     names = tuple(feature_names) if feature_names is not None else None
     if _is_dask_frame(array):

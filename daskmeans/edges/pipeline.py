@@ -9,19 +9,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import dask
 import dask.array as da
 import numpy as np
 
 from daskmeans.algorithms.elbow import knee_locator
+from daskmeans.algorithms.rowwise_spark import PREDICTION
 from daskmeans.blocks.inputs import ArrayLike, is_lazy
+from daskmeans.blocks.spark_rows import is_spark
 from daskmeans.edges.choosing import checked_counts, choice, counts_within
 from daskmeans.edges.outputs import check_apart, check_output
 from daskmeans.edges.report import REPORT, write_report
 from daskmeans.edges.report_figures import check_matplotlib
 from daskmeans.edges.sources import open_rows
+from daskmeans.edges.spark_tables import gathered, table_in_spark
+from daskmeans.errors import RowsError
 from daskmeans.estimators.kmeans import KMeans
 from daskmeans.estimators.sweep import SweepResult, sweep
 from daskmeans.metrics import evaluate
@@ -88,6 +92,7 @@ def cluster_rows(
     random_state: int = 0,
     report: str | os.PathLike[str] | None = "out/",
     overwrite: bool = False,
+    engine: Literal["dask", "spark"] | None = None,
 ) -> ClusteredRows:
     """Cluster the rows of a table or store, and write a report beside model and labels.
 
@@ -122,6 +127,11 @@ def cluster_rows(
         preparation.json, the preprocessor. None writes nothing.
     overwrite : bool, default=False
         Replace a report that is there.
+    engine : {"dask", "spark"}, default=None
+        What reads the rows and runs the passes. "spark" is for Spark DataFrames, and for paths of
+        Parquet and CSV that Spark is to read; columns of text that hold numbers alone are cast.
+        None is "spark" for Spark DataFrames, else "dask". The same rows in the same order give the
+        same bits.
 
     Returns
     -------
@@ -143,7 +153,8 @@ def cluster_rows(
     Notes
     -----
     Rows that fit in half of the free memory once they are prepared are kept there; larger ones are
-    read and prepared anew in each pass.
+    read and prepared anew in each pass. Those of Spark are kept by Spark, in memory and on disk,
+    and their labels are gathered in this process: 4 bytes a row.
 
     Examples
     --------
@@ -159,6 +170,10 @@ def cluster_rows(
     """
     title = "Clusters"
     opened = rows
+    if engine not in (None, "dask", "spark"):
+        raise ValueError(f"engine={engine!r} has to be 'dask', 'spark' or None.")
+    if engine == "dask" and is_spark(rows):
+        raise RowsError("engine='dask' does not read a Spark DataFrame: leave engine out.")
     if isinstance(rows, (str, os.PathLike)):
         path = os.fspath(rows)
         title = f"Clusters of {Path(path.rstrip('/')).name}"
@@ -166,7 +181,9 @@ def cluster_rows(
             check_apart([report], [path])
         # Of a table no other column is read.
         names = [name for name in columns or () if isinstance(name, str)]
-        opened = open_rows(rows, columns=names or None)
+        opened = path if engine == "spark" else open_rows(rows, columns=names or None)
+    if engine == "spark" or is_spark(opened):
+        opened = table_in_spark(opened, columns)
     return cluster_opened(
         opened,
         k,
@@ -221,35 +238,55 @@ def cluster_opened(
     with _timed(seconds, "prepare the rows"):
         prepared = _in_memory_if_it_fits(preprocessor.transform(table), preprocessor)
         kept, n_kept = _counted(preprocessor.kept(table))
-    counts = counts_within(
-        counts, n_kept, preprocessor.n_rows_, asked=k != "auto" or k_range is not None
-    )
-    with _timed(seconds, "compare numbers of clusters" if k == "auto" else "fit"):
-        found = sweep(prepared, counts, metrics=METRICS, n_init=n_init, random_state=random_state)
-    chosen, reason = choice(found, k)
-    with _timed(seconds, "fit until nothing changes"):
-        start = found.models[chosen].cluster_centers_
-        model = KMeans(chosen, init=start, n_init=1, random_state=random_state).fit(prepared)
-    with _timed(seconds, "judge the clusters"):
-        scores = evaluate(model, prepared, (*METRICS, "sizes", "spreads"))
-    result = ClusteredRows(
-        model=model,
-        preprocessor=preprocessor,
-        labels=put_back(model.labels_, kept),
-        n_rows=preprocessor.n_rows_,
-        n_dropped=preprocessor.n_rows_ - n_kept,
-        centers=preprocessor.inverse_transform(model.cluster_centers_),
-        scores=scores,
-        sweep=found,
-        reason=reason,
-        seconds=seconds,
-        report=target,
-    )
-    if report is not None:
-        write_report(
-            result, prepared, report, title=title, random_state=random_state, overwrite=overwrite
+    with _released(prepared):
+        counts = counts_within(
+            counts, n_kept, preprocessor.n_rows_, asked=k != "auto" or k_range is not None
         )
-    return result
+        with _timed(seconds, "compare numbers of clusters" if k == "auto" else "fit"):
+            found = sweep(
+                prepared, counts, metrics=METRICS, n_init=n_init, random_state=random_state
+            )
+        chosen, reason = choice(found, k)
+        with _timed(seconds, "fit until nothing changes"):
+            start = found.models[chosen].cluster_centers_
+            model = KMeans(chosen, init=start, n_init=1, random_state=random_state).fit(prepared)
+            if is_spark(prepared):
+                model.labels_ = gathered(model.labels_, PREDICTION)
+        with _timed(seconds, "judge the clusters"):
+            scores = evaluate(model, prepared, (*METRICS, "sizes", "spreads"))
+        result = ClusteredRows(
+            model=model,
+            preprocessor=preprocessor,
+            labels=put_back(model.labels_, kept),
+            n_rows=preprocessor.n_rows_,
+            n_dropped=preprocessor.n_rows_ - n_kept,
+            centers=preprocessor.inverse_transform(model.cluster_centers_),
+            scores=scores,
+            sweep=found,
+            reason=reason,
+            seconds=seconds,
+            report=target,
+        )
+        if report is not None:
+            write_report(
+                result,
+                prepared,
+                report,
+                title=title,
+                random_state=random_state,
+                overwrite=overwrite,
+            )
+        return result
+
+
+@contextmanager
+def _released(prepared: ArrayLike) -> Iterator[None]:
+    """Context after which Spark does not keep rows that were prepared."""
+    try:
+        yield
+    finally:
+        if is_spark(prepared):
+            prepared.unpersist()
 
 
 @contextmanager
@@ -271,6 +308,8 @@ def _warn_of_left_out(preprocessor: Preprocessor) -> None:
 
 def _in_memory_if_it_fits(prepared: ArrayLike, preprocessor: Preprocessor) -> ArrayLike:
     """Return lazy rows computed, where the scheduler's workers are, if there is room."""
+    if is_spark(prepared):
+        return prepared.persist()
     if not is_lazy(prepared):
         return prepared
     n_bytes = preprocessor.n_rows_ * len(preprocessor.columns_) * np.dtype(np.float64).itemsize
@@ -283,6 +322,8 @@ def _in_memory_if_it_fits(prepared: ArrayLike, preprocessor: Preprocessor) -> Ar
 
 def _counted(kept: Any) -> tuple[Any, int]:
     """Return which rows were kept, in blocks of known sizes, and how many they are."""
+    if is_spark(kept):
+        kept = gathered(kept, "kept")
     if isinstance(kept, da.Array):
         # A byte a row.
         (kept,) = dask.persist(kept)

@@ -28,15 +28,18 @@ from daskmeans.algorithms.assignment import Assignment, CenterSet, measure, mode
 from daskmeans.algorithms.kmeans import Fitted, Seeding, fit
 from daskmeans.algorithms.restarts import IterationRecord
 from daskmeans.algorithms.rowwise import (
+    RowFunction,
     cosine_distance_rows,
     distance_rows,
     fill,
     label_rows,
     map_lazily,
 )
+from daskmeans.algorithms.rowwise_spark import DISTANCES, PREDICTION, with_column
 from daskmeans.algorithms.spherical import inertia_by
 from daskmeans.algorithms.watch import Callback, Watch
 from daskmeans.blocks.inputs import ArrayLike, as_dask_array, is_lazy
+from daskmeans.blocks.spark_rows import is_spark
 from daskmeans.errors import ModelFormatError
 from daskmeans.estimators.checkpoint import (
     Checkpoint,
@@ -53,7 +56,9 @@ from daskmeans.estimators.exchange import (
 from daskmeans.estimators.notebook import ShownInNotebooks
 from daskmeans.estimators.parameters import checks_parameters
 from daskmeans.estimators.rows import (
+    as_spark_rows,
     check_initial_centers,
+    check_named,
     check_rows,
     open_rows,
 )
@@ -167,7 +172,8 @@ class KMeans(
         other clusters, and labels would not match the centers. For "cosine" of length 1.
     labels_ : ndarray or dask array of shape (n_samples,), int32
         Label of each row: NumPy for rows in memory and memory maps, else a lazy dask array with the
-        rows' chunks, which is computed when it is used. Lazy labels are left out of a pickle.
+        rows' chunks, which is computed when it is used. Lazy labels are left out of a pickle. Of a
+        Spark DataFrame what `predict` returns.
         After Ctrl-C they are lazy for any rows.
     cluster_sizes_ : ndarray of shape (n_clusters,), int64
         Rows of each cluster: how often its number is in `labels_`, whatever the weights. None after
@@ -315,11 +321,13 @@ class KMeans(
         ----------
         X : array-like of shape (n_samples, n_features)
             NumPy array, memory map, dask array (any chunks, unknown sizes included), zarr.Array,
-            h5py.Dataset, pandas or dask DataFrame, or xarray.DataArray with two dimensions.
+            h5py.Dataset, pandas or dask DataFrame, xarray.DataArray with two dimensions, or Spark
+            DataFrame, of which `daskmeans.spark.spark_rows` chooses columns.
         y : None
             Ignored, here for scikit-learn's interface.
-        sample_weight : array-like or dask array of shape (n_samples,), default=None
-            Non-negative weights. Weight 2 counts as the row given twice. None means 1 each.
+        sample_weight : array-like or dask array of shape (n_samples,), or str, default=None
+            Non-negative weights. Weight 2 counts as the row given twice. None means 1 each. Of a
+            Spark DataFrame the name of a column.
         callback : function (IterationState) -> object, default=None
             Called after each iteration. A true value that it returns ends the fit.
         checkpoint : str or path, default=None
@@ -581,7 +589,8 @@ class KMeans(
         Returns
         -------
         labels : ndarray or dask array of shape (n_samples,), int32
-            Lazy for rows that are lazy or in a store: nothing is read until it is computed.
+            Lazy for rows that are lazy or in a store: nothing is read until it is computed. Of a
+            Spark DataFrame the DataFrame with a column "prediction" more.
 
         Raises
         ------
@@ -590,6 +599,8 @@ class KMeans(
             the fit; for lazy rows, values are looked at when the result is computed.
         """
         check_is_fitted(self)
+        if is_spark(X):
+            return self._with_column(X, label_rows, PREDICTION)
         rows = check_rows(self, X, reset=False)
         if is_lazy(X):
             return self._lazy_labels(X)
@@ -608,7 +619,8 @@ class KMeans(
         Returns
         -------
         distances : ndarray or dask array of shape (n_samples, n_clusters)
-            float32 for float32 rows, else float64. Lazy as in `predict`.
+            float32 for float32 rows, else float64. Lazy as in `predict`. Of a Spark DataFrame the
+            DataFrame with a column "distances" more, of float64.
 
         Raises
         ------
@@ -623,15 +635,17 @@ class KMeans(
         [[4.5, 4.0]]
         """
         check_is_fitted(self)
+        measure = cosine_distance_rows if self.metric == "cosine" else distance_rows
+        if is_spark(X):
+            return self._with_column(X, measure, DISTANCES)
         rows = check_rows(self, X, reset=False)
         n_clusters = len(self.cluster_centers_)
-        function = cosine_distance_rows if self.metric == "cosine" else distance_rows
         if is_lazy(X):
             array = as_dask_array(X)
             centers, dtype = self._center_set(array.dtype), _distance_dtype(array.dtype)
-            return map_lazily(function, array, centers, dtype, n_clusters, metric=self.metric)
+            return map_lazily(measure, array, centers, dtype, n_clusters, metric=self.metric)
         distances = np.empty((len(rows), n_clusters), _distance_dtype(rows.dtype))
-        fill(function, rows, self._center_set(rows.dtype), distances, self.metric)
+        fill(measure, rows, self._center_set(rows.dtype), distances, self.metric)
         return distances
 
     def score(self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None) -> float:
@@ -866,7 +880,15 @@ class KMeans(
         centers = np.asarray(self.cluster_centers_, dtype=np.float64)
         return CenterSet.make(centers, model_shift(centers), dtype)
 
-    def _lazy_labels(self, X: ArrayLike, sizes: tuple[int, ...] | None = None) -> da.Array:
+    def _with_column(self, X: ArrayLike, function: RowFunction, name: str) -> Any:
+        """Return a Spark DataFrame with one column more."""
+        rows = as_spark_rows(X, fitted=self)
+        check_named(self, rows)
+        return with_column(rows, function, self._center_set(rows.dtype), name, self.metric)
+
+    def _lazy_labels(self, X: ArrayLike, sizes: tuple[int, ...] | None = None) -> Any:
+        if is_spark(X):
+            return self._with_column(X, label_rows, PREDICTION)
         array = as_dask_array(X) if is_lazy(X) else da.from_array(check_rows(self, X, reset=False))
         centers = self._center_set(array.dtype)
         dtype = np.dtype(np.int32)
@@ -878,7 +900,7 @@ class KMeans(
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
-        if isinstance(state.get("labels_"), da.Array):
+        if isinstance(state.get("labels_"), da.Array) or is_spark(state.get("labels_")):
             # They hold the graph of the rows, and with it rows that are in memory.
             state = {name: value for name, value in state.items() if name != "labels_"}
         return state

@@ -43,7 +43,7 @@ from daskmeans.estimators.rows import (
     check_initial_centers,
     check_rows,
     measured,
-    open_rows,
+    open_blocks,
     stays_in_place,
 )
 from daskmeans.estimators.saving import (
@@ -568,7 +568,7 @@ class MiniBatchKMeans(KMeans):
     def _open(self, X: ArrayLike, sample_weight: ArrayLike | None, *, reset: bool) -> Runner:
         """Return a runner: in this process for rows in memory, whatever the scheduler."""
         if stays_in_place(X):
-            return open_rows(self, X, sample_weight, reset=reset)
+            return open_blocks(self, X, sample_weight, reset=reset)
         rows = check_rows(self, X, reset=reset)
         source = row_source(rows, n_threads=thread_count(), feature_names=self._names())
         if sample_weight is not None:
@@ -580,7 +580,7 @@ class MiniBatchKMeans(KMeans):
         self, X: ArrayLike, sample_weight: ArrayLike | None, *, reset: bool
     ) -> Runner | InHand:
         if stays_in_place(X):
-            return open_rows(self, X, sample_weight, reset=reset, persist="auto")
+            return open_blocks(self, X, sample_weight, reset=reset, persist="auto")
         rows = check_rows(self, X, reset=reset)
         if rows.nbytes > _SMALL_BYTES:
             return self._open(rows, sample_weight, reset=False)

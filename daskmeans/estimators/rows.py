@@ -23,10 +23,12 @@ from daskmeans.blocks.inputs import (
     with_weights,
 )
 from daskmeans.blocks.source import RowSource
+from daskmeans.blocks.spark_rows import SparkRows, is_spark, spark_rows
 from daskmeans.errors import RowsError
 from daskmeans.passes.persist import Persist
 from daskmeans.passes.runner import Runner
 from daskmeans.passes.schedulers import thread_count, thread_pool
+from daskmeans.passes.spark import SparkRunner
 from daskmeans.typing import Array, Metric
 
 
@@ -62,11 +64,8 @@ def check_rows(estimator: BaseEstimator, X: ArrayLike, *, reset: bool) -> ArrayL
         estimator.n_features_in_ = source.n_features
         if columns is None and hasattr(estimator, "feature_names_in_"):
             del estimator.feature_names_in_
-    elif source.n_features != estimator.n_features_in_:
-        raise RowsError(
-            f"X has {source.n_features} features, but {type(estimator).__name__} is expecting "
-            f"{estimator.n_features_in_} features as input."
-        )
+    else:
+        _check_n_features(estimator, source.n_features)
     return X
 
 
@@ -89,15 +88,39 @@ def open_rows(
     *,
     reset: bool,
     persist: Persist = False,
-) -> Runner:
+) -> Runner | SparkRunner:
     """Return a runner of passes over checked rows and aligned weights.
 
     If the estimator's `metric` is "cosine", the rows are divided by their lengths.
+    Of a Spark DataFrame `sample_weight` is the name of a column, and rows are kept by Spark.
 
     Raises
     ------
     ValueError
         As `check_rows`; if there is not one weight a row.
+    """
+    if is_spark(X):
+        frame = as_spark_rows(X, sample_weight, None if reset else estimator)
+        run = SparkRunner(frame, metric_of(estimator))
+        _check_features(estimator, run.source, frame, reset=reset)
+        return run
+    return open_blocks(estimator, X, sample_weight, reset=reset, persist=persist)
+
+
+def open_blocks(
+    estimator: BaseEstimator,
+    X: ArrayLike,
+    sample_weight: ArrayLike | None,
+    *,
+    reset: bool,
+    persist: Persist = False,
+) -> Runner:
+    """Return a runner as `open_rows`, for rows that a dask scheduler or this process reads.
+
+    Raises
+    ------
+    ValueError
+        As `open_rows`; for a Spark DataFrame.
     """
     rows = check_rows(estimator, X, reset=reset)
     source = row_source(
@@ -118,6 +141,66 @@ def center_set_of(model: Any, dtype: np.dtype[Any]) -> CenterSet:
         return found
     centers = np.asarray(model.cluster_centers_, dtype=np.float64)
     return CenterSet.make(centers, model_shift(centers), dtype)
+
+
+def as_spark_rows(
+    X: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+    fitted: BaseEstimator | None = None,
+) -> SparkRows:
+    """Return the columns of a Spark DataFrame that are meant, weights by their column's name.
+
+    Where nobody chose, those of the fit by their names, or all numeric ones.
+
+    Raises
+    ------
+    RowsError
+        As `spark_rows`; for weights that are no column of the DataFrame.
+    """
+    if sample_weight is not None and not isinstance(sample_weight, str):
+        raise RowsError(
+            "sample_weight has to be the name of a column of the Spark DataFrame, since nothing "
+            f"else is known to be in the order of its rows; it is a {type(sample_weight).__name__}."
+        )
+    if not isinstance(X, SparkRows):
+        names = getattr(fitted, "feature_names_in_", None)
+        return spark_rows(X, None if names is None else list(names), weight=sample_weight)
+    if sample_weight is None:
+        return X
+    return spark_rows(X.frame, X.features, weight=sample_weight, id=X.id, missing=X.missing)
+
+
+def check_named(estimator: BaseEstimator, rows: SparkRows) -> None:
+    """Raise if columns of a Spark DataFrame are not those of a fit, as far as names tell.
+
+    Raises
+    ------
+    RowsError
+    """
+    if rows.named:
+        _check_columns(estimator, list(rows.features), reset=False)
+        _check_n_features(estimator, len(rows.features))
+
+
+def _check_features(
+    estimator: BaseEstimator, source: RowSource, frame: SparkRows, *, reset: bool
+) -> None:
+    if frame.named:
+        _check_columns(estimator, list(frame.features), reset=reset)
+    elif reset and hasattr(estimator, "feature_names_in_"):
+        del estimator.feature_names_in_
+    if reset:
+        estimator.n_features_in_ = source.n_features
+    else:
+        _check_n_features(estimator, source.n_features)
+
+
+def _check_n_features(estimator: BaseEstimator, n_features: int) -> None:
+    if n_features != estimator.n_features_in_:
+        raise RowsError(
+            f"X has {n_features} features, but {type(estimator).__name__} is expecting "
+            f"{estimator.n_features_in_} features as input."
+        )
 
 
 def metric_of(estimator: Any) -> Metric:

@@ -17,12 +17,19 @@ from sklearn.utils.validation import check_is_fitted
 from daskmeans.algorithms.columns import Limits, survey_columns
 from daskmeans.algorithms.seeding import new_seed
 from daskmeans.blocks.inputs import ArrayLike, column_names, is_lazy
+from daskmeans.blocks.spark_rows import is_spark, spark_rows
 from daskmeans.errors import RowsError
 from daskmeans.estimators.parameters import checks_parameters
 from daskmeans.estimators.rows import check_rows, open_rows
 from daskmeans.preprocessing.changes import Changes, changed_block, changed_frame, kept_block
 from daskmeans.preprocessing.lazily import as_numbers, change_lazily, kept_lazily
 from daskmeans.preprocessing.selection import check_values, checked_columns, is_frame, taken
+from daskmeans.preprocessing.spark_frames import (
+    changed_in_spark,
+    checked_in_spark,
+    frame_of,
+    kept_in_spark,
+)
 from daskmeans.typing import Array
 
 
@@ -162,13 +169,19 @@ class Preprocessor(TransformerMixin, BaseEstimator):
             For columns that are missing, not numeric or without any value; for infinity; if every
             row has an outlier.
         """
-        if is_frame(X):
-            self._keep_names(X)
+        if is_spark(X):
+            self._keep_names(frame_of(X))
+            columns = checked_in_spark(X, self.columns)
+            numbers = spark_rows(X, columns, missing=True)
         else:
-            X = check_rows(self, X, reset=True)
-        columns = checked_columns(X, self.columns)
+            if is_frame(X):
+                self._keep_names(X)
+            else:
+                X = check_rows(self, X, reset=True)
+            columns = checked_columns(X, self.columns)
+            numbers = as_numbers(taken(X, columns))
         # Another estimator, for it is these columns that it is told of.
-        run = open_rows(Preprocessor(), as_numbers(taken(X, columns)), sample_weight, reset=True)
+        run = open_rows(Preprocessor(), numbers, sample_weight, reset=True)
         seed = new_seed(check_random_state(self.random_state))
         found = survey_columns(run, seed)
         constant = ~(found.high > found.low)
@@ -227,7 +240,8 @@ class Preprocessor(TransformerMixin, BaseEstimator):
         Returns
         -------
         ndarray, dask array, pandas or dask DataFrame of shape (<= n_samples, len(columns_))
-            float32 for arrays of float32, else float64. Lazy for rows that are lazy or in a store.
+            float32 for arrays of float32, else float64. Lazy for rows that are lazy or in a store,
+            and a Spark DataFrame for one of Spark.
             Rows of a DataFrame keep their index; `kept` tells which rows of an array are left.
 
         Raises
@@ -235,6 +249,9 @@ class Preprocessor(TransformerMixin, BaseEstimator):
         RowsError
             If X does not have the columns of the fit.
         """
+        if is_spark(X):
+            check_is_fitted(self)
+            return changed_in_spark(frame_of(X), self.columns_, self._changes)
         table = self._table(X)
         if not is_lazy(table):
             change = changed_frame if is_frame(table) else changed_block
@@ -253,13 +270,17 @@ class Preprocessor(TransformerMixin, BaseEstimator):
         Returns
         -------
         ndarray or dask array of shape (n_samples,), bool
-            Lazy for rows that are lazy or in a store.
+            Lazy for rows that are lazy or in a store. Of a Spark DataFrame another one, of one
+            column "kept".
 
         Raises
         ------
         RowsError
             If X does not have the columns of the fit.
         """
+        if is_spark(X):
+            check_is_fitted(self)
+            return kept_in_spark(frame_of(X), self.columns_, self._changes)
         table = self._table(X)
         if is_lazy(table):
             return kept_lazily(table, self._changes)

@@ -1,0 +1,83 @@
+"""A Spark of this machine with two threads, and tables in it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+
+import numpy as np
+import pytest
+
+# Rows of a table, as Spark's columns of numbers.
+COLUMNS = "a double, b double, c double"
+
+
+@pytest.fixture(scope="session")
+def workers_environment():
+    """Variables by which Spark's workers are of this Python, and import the same package.
+
+    Skips where there is no Spark to be had.
+    """
+    pytest.importorskip(
+        "pyspark", reason="pyspark is not installed: pip install 'daskmeans[spark]'"
+    )
+    java = os.path.join(os.environ.get("JAVA_HOME", ""), "bin", "java")
+    if shutil.which("java") is None and not os.path.exists(java):
+        pytest.skip("Spark needs Java 17, and there is no java here")
+    return {
+        "PYSPARK_PYTHON": sys.executable,
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }
+
+
+@pytest.fixture(scope="session")
+def spark(workers_environment, tmp_path_factory):
+    """A session whose tasks are tried three times."""
+    from pyspark.sql import SparkSession
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in workers_environment.items():
+            patch.setenv(name, value)
+        session = (
+            SparkSession.builder.master("local[2, 3]")
+            .appName("daskmeans tests")
+            .config("spark.ui.enabled", "false")
+            .config("spark.ui.showConsoleProgress", "false")
+            .config("spark.driver.bindAddress", "127.0.0.1")
+            .config("spark.driver.host", "127.0.0.1")
+            .config("spark.driver.memory", "1g")
+            .config("spark.sql.shuffle.partitions", "3")
+            .config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("warehouse")))
+            .getOrCreate()
+        )
+        session.sparkContext.setLogLevel("OFF")
+        yield session
+        session.stop()
+
+
+@pytest.fixture(scope="session")
+def points():
+    """Rows (613, 3) around five points, with integers as weights, some of them 0."""
+    generator = np.random.default_rng(5)
+    middles = generator.uniform(-10, 10, (5, 3))
+    rows = middles[generator.integers(5, size=613)] + 2 * generator.normal(size=(613, 3))
+    return rows, generator.integers(0, 4, size=613).astype(np.float64)
+
+
+@pytest.fixture
+def table_of(spark):
+    """Makes a DataFrame of rows in so many partitions, in the order of the rows."""
+
+    def make(rows, schema=COLUMNS, n_partitions=2):
+        listed = [tuple(row) for row in rows]
+        return spark.createDataFrame(spark.sparkContext.parallelize(listed, n_partitions), schema)
+
+    return make
+
+
+@pytest.fixture
+def table(points, table_of):
+    """The rows and weights of `points`, columns a, b, c and w, in two partitions."""
+    rows, weights = points
+    return table_of(np.column_stack([rows, weights]).tolist(), f"{COLUMNS}, w double")

@@ -1,0 +1,62 @@
+"""Fit, label and save in a Spark Connect session, and compare with the dask engine.
+
+A program of its own: a process has Spark's own driver or a connection to one, not both.
+"""
+
+from __future__ import annotations
+
+import tempfile
+
+import numpy as np
+import pytest
+
+import daskmeans
+from daskmeans.errors import RowsError
+
+COLUMNS = ["a", "b", "c"]
+
+
+def main() -> None:
+    """Print "same" if all agrees."""
+    # Here, so that tests can be collected where pyspark is not installed.
+    from pyspark.sql import SparkSession
+
+    from daskmeans.spark import KMeans, KMeansModel
+
+    session = (
+        SparkSession.builder.remote("local[2]")
+        .config("spark.ui.enabled", "false")
+        .config("spark.driver.memory", "1g")
+        .getOrCreate()
+    )
+    assert ".connect." in type(session).__module__
+    generator = np.random.default_rng(1)
+    rows = generator.normal(size=(200, 3)) + 4 * generator.integers(3, size=(200, 1))
+    weights = generator.integers(1, 4, size=200).astype(np.float64)
+    listed = [(*row, w) for row, w in zip(rows.tolist(), weights.tolist(), strict=True)]
+    table = session.createDataFrame(listed, "a double, b double, c double, w double")
+
+    model = KMeans(featuresCols=COLUMNS, weightCol="w", k=3, maxIter=3, tol=0.0, seed=5)
+    fitted = model.fit(table)
+    expected = daskmeans.KMeans(
+        3, init="k-means||", n_init=1, init_rounds=2, max_iter=3, tol=0.0, random_state=5
+    ).fit(rows, sample_weight=weights)
+    np.testing.assert_array_equal(fitted.clusterCenters(), expected.cluster_centers_)
+    assert fitted.summary.trainingCost == expected.inertia_
+    labels = [row.prediction for row in fitted.transform(table).collect()]
+    np.testing.assert_array_equal(labels, expected.labels_)
+
+    path = tempfile.mkdtemp() + "/model"
+    fitted.save(path)
+    loaded = KMeansModel.load(path)
+    np.testing.assert_array_equal(loaded.clusterCenters(), expected.cluster_centers_)
+
+    bad = session.createDataFrame([(1.0,), (None,)], "a double")
+    with pytest.raises(RowsError, match="'a' has a null"):
+        KMeans(featuresCols=["a"], k=1).fit(bad)
+    session.stop()
+    print("same")
+
+
+if __name__ == "__main__":
+    main()

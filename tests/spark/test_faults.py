@@ -1,0 +1,133 @@
+"""What Spark's tasks may do meanwhile: die, be tried again, lose what they kept."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import daskmeans
+from daskmeans.algorithms.kmeans import Seeding, fit
+from daskmeans.algorithms.watch import Watch
+from daskmeans.errors import RowsError
+from daskmeans.passes.spark import SparkRunner
+
+pytest.importorskip("pyspark", reason="pyspark is not installed: pip install 'daskmeans[spark]'")
+
+from daskmeans.spark import spark_rows
+from tests.spark.conftest import COLUMNS
+
+
+class Wrapped:
+    """A runner that does something before each pass, or to its chunks."""
+
+    def __init__(self, run, before):
+        self._run, self._before = run, before
+
+    def __getattr__(self, name):
+        return getattr(self._run, name)
+
+    def __call__(self, step):
+        return self._run(self._before(self._run, step))
+
+
+def fitted(run):
+    return fit(
+        run,
+        4,
+        Seeding("k-means||", 1, 2.0, 1),
+        max_iter=3,
+        tol=0.0,
+        rtol=0.0,
+        max_passes=None,
+        algorithm="auto",
+        random_state=np.random.RandomState(0),
+        keep_labels=True,
+        watch=Watch(),
+    )
+
+
+@pytest.fixture
+def expected(points):
+    return daskmeans.KMeans(
+        4, init="k-means||", init_rounds=1, max_iter=3, tol=0.0, random_state=0
+    ).fit(points[0])
+
+
+def assert_as(expected, found):
+    np.testing.assert_array_equal(found.centers, expected.cluster_centers_)
+    np.testing.assert_array_equal(found.labels, expected.labels_)
+    assert found.inertia == expected.inertia_
+
+
+@pytest.mark.parametrize("pass_name", ["kmeans-survey", "kmeans-sample", "kmeans-assign"])
+def test_worker_that_dies_once_is_replaced(table, expected, tmp_path, pass_name):
+    marker = tmp_path / "died"
+
+    def dying(run, step):
+        if step.name != pass_name:
+            return step
+        path, chunk = str(marker), step.chunk
+
+        def chunk_or_death(block, parameters):
+            if block.number == 1 and not os.path.exists(path):
+                open(path, "w").close()
+                os._exit(1)
+            return chunk(block, parameters)
+
+        return replace(step, chunk=chunk_or_death)
+
+    assert_as(expected, fitted(Wrapped(SparkRunner(spark_rows(table.drop("w"))), dying)))
+    assert marker.exists()
+
+
+def test_task_that_raises_while_rows_are_read_is_tried_again(table, expected, tmp_path):
+    path = str(tmp_path / "raised")
+
+    def failing(batches):
+        if not os.path.exists(path):
+            open(path, "w").close()
+            raise OSError("the disk is away for a moment")
+        yield from batches
+
+    flaky = table.drop("w").mapInArrow(failing, COLUMNS)
+    assert_as(expected, fitted(SparkRunner(spark_rows(flaky))))
+    assert os.path.exists(path)
+
+
+def test_blocks_that_were_lost_are_made_again(table, expected):
+    def losing(run, step):
+        if step.name == "kmeans-assign":
+            run._blocks._rdd.unpersist(blocking=True)
+        return step
+
+    assert_as(expected, fitted(Wrapped(SparkRunner(spark_rows(table.drop("w"))), losing)))
+
+
+def test_partition_of_other_rows_is_not_taken_for_the_same(table, tmp_path):
+    """Rows whose order is not fixed come out differently when Spark computes them again."""
+    path = str(tmp_path / "read")
+
+    def changing(batches):
+        again = os.path.exists(path)
+        open(path, "w").close()
+        for batch in batches:
+            yield batch.slice(1) if again else batch
+
+    run = SparkRunner(spark_rows(table.drop("w").coalesce(1).mapInArrow(changing, COLUMNS)))
+    run._blocks._rdd.unpersist(blocking=True)
+    with pytest.raises(RowsError, match=r"Partition 0 .* came out with other rows .* ids"):
+        fitted(run)
+
+
+def test_blocks_go_when_nobody_needs_them(spark, table):
+    kept = spark.sparkContext._jsc.getPersistentRDDs
+    before = len(kept())
+    run = SparkRunner(spark_rows(table))
+    assert len(kept()) == before + 1
+    del run
+    assert len(kept()) == before
+    daskmeans.KMeans(2, max_iter=1, random_state=0).fit(table)
+    assert len(kept()) == before
