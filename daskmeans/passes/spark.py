@@ -39,6 +39,7 @@ from daskmeans.passes.plan import Pass, merge
 from daskmeans.passes.schedulers import blas_on_one_thread
 from daskmeans.passes.walk import RunningMerge
 from daskmeans.typing import Metric
+from daskmeans.version import __version__
 
 # As many partials go to the driver as they are; more are merged by Spark's tree first.
 _MOST_GATHERED = 64
@@ -304,9 +305,11 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if "No module named 'daskmeans'" not in str(error):
+        # Of a module in it: there is another version, without that module.
+        if "No module named 'daskmeans" not in str(error):
             raise
         raise ClusterError(
-            "Spark's Python workers cannot import daskmeans: install it where the executors run, "
-            "or let Spark ship an environment that has it (spark.archives, PYSPARK_PYTHON)."
+            f"Spark's Python workers cannot import daskmeans {__version__}: install it where the "
+            "executors run, or let Spark ship an environment that has it (spark.archives, "
+            "PYSPARK_PYTHON)."
         ) from error

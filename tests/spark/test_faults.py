@@ -11,7 +11,7 @@ import pytest
 import daskmeans
 from daskmeans.algorithms.kmeans import Seeding, fit
 from daskmeans.algorithms.watch import Watch
-from daskmeans.errors import RowsError
+from daskmeans.errors import ClusterError, RowsError
 from daskmeans.passes.spark import SparkRunner
 
 pytest.importorskip("pyspark", reason="pyspark is not installed: pip install 'daskmeans[spark]'")
@@ -131,3 +131,17 @@ def test_blocks_go_when_nobody_needs_them(spark, table):
     assert len(kept()) == before
     daskmeans.KMeans(2, max_iter=1, random_state=0).fit(table)
     assert len(kept()) == before
+
+
+def test_workers_without_this_package_are_told_of(table):
+    """Or with another version of it, which lacks a module."""
+
+    def lacking(run, step):
+        def chunk(block, parameters):
+            raise ModuleNotFoundError("No module named 'daskmeans.algorithms.newer'")
+
+        return replace(step, chunk=chunk)
+
+    run = SparkRunner(spark_rows(table))
+    with pytest.raises(ClusterError, match=r"workers cannot import daskmeans .* executors run"):
+        fitted(Wrapped(run, lacking))
