@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+from dask.tokenize import normalize_token
 
 from daskmeans.algorithms.drift import Drift
 from daskmeans.algorithms.survey import Quantisation, Run, RunPass
-from daskmeans.blocks.block import Block, not_finite, working_dtype
+from daskmeans.blocks.block import Block, not_finite
 from daskmeans.blocks.row_state import RowState, StateKey, forget, remembered
 from daskmeans.errors import RowsError
 from daskmeans.kernels.assign import PackedCenters, label_block, pack_centers
+from daskmeans.kernels.csr import AnyRows, CSRRows
+from daskmeans.kernels.csr_assign import pack_for_sparse
 from daskmeans.kernels.distances import add_terms, sq_distances_to_own
 from daskmeans.kernels.lloyd import (
     CLEAN,
@@ -29,39 +33,45 @@ from daskmeans.typing import Array, Labels
 
 @dataclass(frozen=True)
 class CenterSet:
-    """Centers as they travel to the blocks, laid out for the dtype that these have.
+    """Centers as they travel to the blocks, laid out for the kinds of rows that come.
 
     Attributes
     ----------
     centers : ndarray of shape (k, d), float64
     shift : ndarray of shape (d,), float64
-    packed : PackedCenters
     drift : Drift or None
         Where rows keep bounds on their distances to the centers.
     """
 
     centers: Array
     shift: Array
-    packed: PackedCenters
     drift: Drift | None = None
+    _layouts: dict[str, Any] = field(default_factory=dict, repr=False)
+    _lock: Any = field(default_factory=threading.Lock, repr=False)
 
     @classmethod
-    def make(
-        cls, centers: Array, shift: Array, dtype: np.dtype[Any], drift: Drift | None = None
-    ) -> CenterSet:
-        centers = np.ascontiguousarray(centers, dtype=np.float64)
-        return cls(centers, shift, _packed(centers, shift, working_dtype(dtype), drift), drift)
+    def make(cls, centers: Array, shift: Array, drift: Drift | None = None) -> CenterSet:
+        return cls(np.ascontiguousarray(centers, dtype=np.float64), shift, drift)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What travels to another process is the centers; it lays them out itself.
-        dtype = self.packed.tiles.dtype
-        return type(self).make, (self.centers, self.shift, dtype, self.drift)
+        return type(self).make, (self.centers, self.shift, self.drift)
 
-    def packed_for(self, rows: Array) -> PackedCenters:
-        """Return the layout for rows as they were read; their dtype may not be the declared one."""
-        if self.packed.tiles.dtype == rows.dtype:
-            return self.packed
-        return _packed(self.centers, self.shift, rows.dtype, self.drift)
+    def __dask_tokenize__(self) -> Any:
+        return normalize_token(("CenterSet", self.centers, self.shift, self.drift))
+
+    def packed_for(self, rows: AnyRows) -> Any:
+        """Return the layout for rows as they were read, made when the first of their kind come."""
+        kind = "sparse" if isinstance(rows, CSRRows) else rows.dtype.name
+        # Threads that come at the same time wait for one of them to make it.
+        with self._lock:
+            if kind not in self._layouts:
+                self._layouts[kind] = (
+                    pack_for_sparse(self.centers)
+                    if kind == "sparse"
+                    else _packed(self.centers, self.shift, rows.dtype, self.drift)
+                )
+            return self._layouts[kind]
 
     def label(self, block: Block) -> Labels:
         """Return the labels of a block's rows.
@@ -159,7 +169,7 @@ def assign(block: Block, assignment: Assignment, quantisation: Quantisation) -> 
         # Lost, or left halfway: labels depend on the centers alone, so those of the pass before
         # can be had again.
         assert assignment.previous is not None
-        before = CenterSet.make(assignment.previous, centers.shift, block.rows.dtype)
+        before = CenterSet.make(assignment.previous, centers.shift)
         state.labels[:] = before.label(block)
         state.bounded_since = 0
         n_distances = len(block) * len(centers.centers)
@@ -295,7 +305,7 @@ def measure(
 
 def measure_centers(run: Run, shift: Array, centers: Array, *, keep_labels: bool) -> Costs:
     """Return the cost of the rows for one set of centers that nothing is remembered of."""
-    centers_set = CenterSet.make(centers, shift, run.source.dtype)
+    centers_set = CenterSet.make(centers, shift)
     return measure(run, [Assignment(centers_set)], keep_labels=keep_labels)
 
 

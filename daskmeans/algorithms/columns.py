@@ -141,6 +141,7 @@ def moments_chunk(block: Block, parameters: ColumnsParameters) -> Moments:
 
 def _within(block: Block, limits: Limits) -> Block:
     """Return a block without its outliers."""
+    assert isinstance(block.rows, np.ndarray)
     values = block.rows.astype(np.float64)
     if not limits.drop:
         return replace(block, rows=np.clip(values, limits.low, limits.high))
@@ -173,9 +174,14 @@ def survey_columns(run: Run, seed: int, limits: Limits | None = None) -> Columns
     Raises
     ------
     RowsError
-        If there are no rows or weights, or a value is infinite.
+        If there are no rows or weights, a value is infinite, or rows are sparse.
     """
     source = run.source
+    if source.sparse:
+        raise RowsError(
+            "X is sparse, and preparing columns one by one takes dense rows. Scale sparse rows "
+            "with scikit-learn's MaxAbsScaler or TfidfTransformer."
+        )
     limit = key_limit(SAMPLE_MIN_ROWS, None if source.sizes is None else source.n_rows)
     parameters = SurveyParameters(seed, SAMPLE_MIN_ROWS, limit, True, source.feature_names)
     found = run(Pass("kmeans-columns", moments_chunk, ColumnsParameters(parameters, limits)))

@@ -187,7 +187,7 @@ def lloyd(
             pass
     return Converged(
         results,
-        [restart.assignment(surveyed, run.source.dtype) for restart in restarts],
+        [restart.assignment(surveyed) for restart in restarts],
         interrupted,
     )
 
@@ -218,7 +218,7 @@ def _iterations(
             break
         started = time.perf_counter()
         n_passes, bytes_read = run.n_passes, run.bytes_read
-        assignments = tuple(restart.assignment(surveyed, run.source.dtype) for restart in running)
+        assignments = tuple(restart.assignment(surveyed) for restart in running)
         # The tolerance is in units of the variance of the rows without their weights.
         unweighted_sums = limit is None and surveyed.weighted
         found = run(

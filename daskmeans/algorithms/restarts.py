@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -120,12 +119,12 @@ class Restart:
         self._drift: Drift | None = None
         self._sums: Array | None = None
 
-    def assignment(self, surveyed: Surveyed, dtype: np.dtype[Any]) -> Assignment:
+    def assignment(self, surveyed: Surveyed) -> Assignment:
         """Return the assignment to the present centers."""
         centers, step = self.result.centers, self.result.n_iter + 1
         if self._bounded and (self._drift is None or step == _GROUPED_AGAIN_AT):
             self._drift = Drift.start(centers, step)
-        center_set = CenterSet.make(centers, surveyed.shift, dtype, self._drift)
+        center_set = CenterSet.make(centers, surveyed.shift, self._drift)
         return Assignment(center_set, step, self._state, self._previous)
 
     def assigned_sums(self, found: Array) -> Array:
@@ -173,6 +172,7 @@ def _keeps_bounds(surveyed: Surveyed, n_clusters: int) -> bool:
     reach = float(np.sqrt((surveyed.reach**2).sum()))
     return (
         n_clusters > 1
+        and not surveyed.sparse
         and n_clusters * surveyed.n_features >= _LEAST_WORK
         and _SMALLEST_REACH < reach < _LARGEST_REACH
     )

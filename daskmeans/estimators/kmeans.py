@@ -38,6 +38,7 @@ from daskmeans.estimators.checkpoint import (
 from daskmeans.estimators.rows import (
     check_initial_centers,
     check_rows,
+    in_one_block,
     open_rows,
 )
 from daskmeans.estimators.saving import checked_centers, save, saved_by_name
@@ -160,6 +161,10 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     is about 2**-(62 - log2 n) of the column's range. A weight below that share of the largest
     weight counts as 0.
 
+    Sparse rows have the labels that they have as dense ones. Every distance is computed for them,
+    whatever `algorithm` is, and from the values that are stored alone. Centers are dense: they and
+    the sums of each thread take 8 bytes a cluster and feature.
+
     Examples
     --------
     >>> import dask.array as da
@@ -259,7 +264,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         ----------
         X : array-like of shape (n_samples, n_features)
             NumPy array, memory map, dask array (any chunks, unknown sizes included), zarr.Array,
-            h5py.Dataset, pandas or dask DataFrame, or xarray.DataArray with two dimensions.
+            h5py.Dataset, pandas or dask DataFrame, or xarray.DataArray with two dimensions; a SciPy
+            sparse matrix or array, or a dask array of such blocks, which never become dense.
         y : None
             Ignored, here for scikit-learn's interface.
         sample_weight : array-like or dask array of shape (n_samples,), default=None
@@ -481,7 +487,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         if is_lazy(X):
             return self._lazy_labels(X)
         labels = np.empty(len(rows), np.int32)
-        fill(label_rows, rows, self._center_set(rows.dtype), labels)
+        fill(label_rows, rows, self._center_set(), labels)
         return labels
 
     def transform(self, X: ArrayLike) -> Any:
@@ -502,10 +508,10 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         n_clusters = len(self.cluster_centers_)
         if is_lazy(X):
             array = as_dask_array(X)
-            centers, dtype = self._center_set(array.dtype), _distance_dtype(array.dtype)
+            centers, dtype = self._center_set(), _distance_dtype(array.dtype)
             return map_lazily(distance_rows, array, centers, dtype, n_clusters)
         distances = np.empty((len(rows), n_clusters), _distance_dtype(rows.dtype))
-        fill(distance_rows, rows, self._center_set(rows.dtype), distances)
+        fill(distance_rows, rows, self._center_set(), distances)
         return distances
 
     def score(self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None) -> float:
@@ -587,14 +593,19 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         self.bytes_read_ = int(fitted["bytes_read_"])
         self.history_ = [IterationRecord(**record) for record in fitted["history_"]]
 
-    def _center_set(self, dtype: np.dtype[Any]) -> CenterSet:
+    def _center_set(self) -> CenterSet:
         centers = np.asarray(self.cluster_centers_, dtype=np.float64)
-        return CenterSet.make(centers, model_shift(centers), dtype)
+        return CenterSet.make(centers, model_shift(centers))
 
     def _lazy_labels(self, X: ArrayLike, sizes: tuple[int, ...] | None = None) -> da.Array:
-        array = as_dask_array(X) if is_lazy(X) else da.from_array(check_rows(self, X, reset=False))
-        centers = self._center_set(array.dtype)
+        array = as_dask_array(X) if is_lazy(X) else in_one_block(check_rows(self, X, reset=False))
+        centers = self._center_set()
         return map_lazily(label_rows, array, centers, np.dtype(np.int32), sizes=sizes)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     @property
     def _n_features_out(self) -> int:

@@ -37,9 +37,10 @@ from daskmeans.estimators.rows import (
     stays_in_place,
 )
 from daskmeans.estimators.saving import checked_centers, saved_by_name
+from daskmeans.kernels.csr import AnyRows, CSRRows
 from daskmeans.passes.runner import Runner, run_here
 from daskmeans.passes.schedulers import local_scheduler, thread_count
-from daskmeans.typing import Array, Rows
+from daskmeans.typing import Array
 
 # A smaller batch in memory is worked on in the calling thread.
 _SMALL_BYTES = 1 << 22
@@ -311,7 +312,6 @@ class MiniBatchKMeans(KMeans):
             state, record = step(
                 state,
                 run,
-                _dtype_of(run),
                 rules,
                 weighted=sample_weight is not None,
                 feature_names=self._names(),
@@ -393,11 +393,12 @@ class MiniBatchKMeans(KMeans):
             return 3 * self.n_clusters
         return self.init_size
 
-    def _batch_seeding(self, rows: Rows, *, several: bool) -> Seeding:
+    def _batch_seeding(self, rows: AnyRows, *, several: bool) -> Seeding:
         init: Any = self.init
         n_init = self.n_init
         if callable(init):
-            init = self._from_callable(init, rows)
+            given = rows.to_scipy() if isinstance(rows, CSRRows) else rows
+            init = self._from_callable(init, given)
         elif not isinstance(init, str):
             init = check_initial_centers(init, self.n_clusters, self.n_features_in_)
             n_init = 1
@@ -455,7 +456,7 @@ class MiniBatchKMeans(KMeans):
     def _label(self, run: Runner | InHand, X: ArrayLike) -> None:
         in_memory = not is_lazy(X)
         centers = self.cluster_centers_
-        center_set = CenterSet.make(centers, model_shift(centers), _dtype_of(run))
+        center_set = CenterSet.make(centers, model_shift(centers))
         costs = measure(run, [Assignment(center_set)], keep_labels=in_memory)
         self.inertia_ = costs.inertias()[0]
         self.labels_ = costs.all_labels() if in_memory else self._lazy_labels(X)
@@ -473,7 +474,3 @@ class MiniBatchKMeans(KMeans):
                 f"Step {record.step}: mean batch inertia {record.inertia}, smoothed "
                 f"{record.smoothed_inertia}."
             )
-
-
-def _dtype_of(run: Runner | InHand) -> np.dtype[Any]:
-    return run.block.rows.dtype if isinstance(run, InHand) else run.source.dtype

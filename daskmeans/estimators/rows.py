@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dask
+import dask.array as da
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
@@ -18,6 +19,7 @@ from daskmeans.blocks.inputs import (
     with_weights,
 )
 from daskmeans.errors import RowsError
+from daskmeans.kernels.csr import CSRRows, is_sparse
 from daskmeans.passes.persist import Persist
 from daskmeans.passes.runner import Runner
 from daskmeans.passes.schedulers import thread_count
@@ -29,8 +31,12 @@ def stays_in_place(X: ArrayLike) -> bool:
     return is_lazy(X) or isinstance(X, np.memmap)
 
 
-def check_rows(estimator: BaseEstimator, X: ArrayLike, *, reset: bool) -> ArrayLike:
-    """Check shape, dtype and feature names of X; return rows to read, in C order if in memory.
+def check_rows(
+    estimator: BaseEstimator, X: ArrayLike, *, reset: bool, accept_sparse: bool = True
+) -> ArrayLike:
+    """Check shape, dtype and feature names of X; return rows to read.
+
+    Rows in memory come back in C order, or as CSRRows if they are sparse, of whatever format.
 
     NaN and infinity are not looked for here: the pass that reads the rows finds them.
 
@@ -44,9 +50,20 @@ def check_rows(estimator: BaseEstimator, X: ArrayLike, *, reset: bool) -> ArrayL
             "X has masked values. k-means needs a value everywhere: fill or drop such rows first."
         )
     if not stays_in_place(X):
+        if isinstance(X, CSRRows):
+            X = X.to_scipy()
+        elif is_sparse(X) and hasattr(X, "to_scipy_sparse"):
+            X = X.to_scipy_sparse()
         checked = validate_data(
-            estimator, X, reset=reset, order="C", ensure_all_finite=False, accept_sparse=False
+            estimator,
+            X,
+            reset=reset,
+            order="C",
+            ensure_all_finite=False,
+            accept_sparse="csr" if accept_sparse else False,
         )
+        if is_sparse(checked):
+            return CSRRows.of(checked)
         return checked if checked.dtype.isnative else checked.astype(checked.dtype.newbyteorder())
     source = row_source(X)
     columns = column_names(X) if hasattr(X, "columns") else None
@@ -74,6 +91,14 @@ def _check_columns(estimator: BaseEstimator, columns: list[str], *, reset: bool)
             "The feature names should match those that were passed during fit: "
             f"expected {list(fitted)}, got {columns}."
         )
+
+
+def in_one_block(rows: ArrayLike) -> da.Array:
+    """Return checked rows in memory as a dask array; sparse ones with a single block."""
+    if isinstance(rows, CSRRows):
+        matrix = rows.to_scipy()
+        return da.from_array(matrix, chunks=matrix.shape, asarray=False)
+    return da.from_array(rows)
 
 
 def open_rows(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import singledispatch
+
 import numpy as np
 
 from daskmeans.kernels.compile import kernel
+from daskmeans.kernels.csr import AnyRows
 from daskmeans.kernels.exact_sum import add_each_exactly
 from daskmeans.kernels.lloyd import CLEAN, OUT_OF_RANGE
 from daskmeans.kernels.quantised_sums import add_rows
@@ -23,8 +26,9 @@ def _sum_labelled(
     return add_rows(rows, 0, rows.shape[0], labels, None, weights, shift, scale, sums)
 
 
+@singledispatch
 def sum_labelled(
-    rows: Array, labels: Labels, weights: Array, shift: Array, scale: Array, sums: Array
+    rows: AnyRows, labels: Labels, weights: Array, shift: Array, scale: Array, sums: Array
 ) -> int:
     """Add rows to the quantised sums of their clusters; see `kernels.quantised_sums.add_rows`.
 
@@ -48,11 +52,10 @@ def add_terms_of_each(
 
 
 @kernel
-def normalise_rows(
+def _normalise_rows(
     rows,  # IN  (r, d) float32 or float64, C order
     normalised,  # OUT (r, d) float64, rows of length 1
 ):
-    """Divide rows by their lengths; return the first row without a length, or -1."""
     # By the largest value first: squares then neither overflow nor vanish.
     for i in range(rows.shape[0]):
         largest = 0.0
@@ -69,3 +72,15 @@ def normalise_rows(
         for f in range(rows.shape[1]):
             normalised[i, f] /= length
     return -1
+
+
+@singledispatch
+def normalise_rows(rows: AnyRows, normalised: AnyRows) -> int:
+    """Divide rows by their lengths; return the first row without a length, or -1.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (r, d), float32 or float64, C order
+    normalised : ndarray of shape (r, d), float64; overwritten
+    """
+    return int(_normalise_rows(rows, normalised))

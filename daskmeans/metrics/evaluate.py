@@ -142,9 +142,8 @@ def metrics_of_centers(
     run: Run, centers: Sequence[Array], metrics: Sequence[str], sample_size: int, seed: int
 ) -> dict[str, list[Any]]:
     """Return each metric for each set of centers, of shape (k, d)."""
-    dtype = run.source.dtype
     clusterings = [
-        Clustering(len(each), CenterSet.make(each, model_shift(each), dtype)) for each in centers
+        Clustering(len(each), CenterSet.make(each, model_shift(each))) for each in centers
     ]
     surveyed = sampled = None
     if needs_survey(metrics):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 import dask.array as da
@@ -52,13 +53,15 @@ def decide(source: RowSource, persist: Persist, scheduler: Scheduler, client: An
                 "the current scheduler has neither. Use threads or a Client, or persist='auto'."
             )
         return False
-    size = format_bytes(source.n_bytes)
+    if source.n_bytes is None and persist == "auto":
+        return False  # until the first pass has seen how many values rows have
+    size = "as many as there are" if source.n_bytes is None else format_bytes(source.n_bytes)
     if persist is True:
         _log.info("Rows are kept in memory, as persist=True asks: %s.", size)
         return True
     free = free_memory(client) // _ROWS_SHARE
     where = "this machine" if client is None else "the cluster's workers"
-    if source.n_bytes <= free:
+    if source.n_bytes is not None and source.n_bytes <= free:
         _log.info(
             "Rows are kept in memory: %s of at most %s, half of what is free on %s.",
             size,
@@ -93,7 +96,7 @@ def placed_on_cluster(client: Any, source: RowSource) -> RowSource:
 
     It does not wait for them: the next pass does, block by block.
     """
-    if source.in_memory:
+    if source.in_memory and not source.sparse:
         first = source.parts[0][0]
         assert isinstance(first, RowRange)
         array = da.from_array(np.asarray(first.array), chunks=(source.known_sizes, -1))
@@ -104,15 +107,7 @@ def placed_on_cluster(client: Any, source: RowSource) -> RowSource:
         futures = client.get(tasks, keys, sync=False)
         parts = tuple((Key(future.key),) for future in futures)
         graph = {future.key: future for future in futures}
-    return RowSource(
-        source.n_features,
-        source.dtype,
-        source.sizes,
-        parts,
-        weights=source.weights,
-        graph={**weights_graph(source), **graph},
-        feature_names=source.feature_names,
-    )
+    return replace(source, parts=parts, graph={**weights_graph(source), **graph}, in_memory=False)
 
 
 def _joined(source: RowSource) -> tuple[dict[TaskKey, Any], list[TaskKey]]:

@@ -12,6 +12,7 @@ from daskmeans.algorithms.survey import survey
 from daskmeans.blocks.block import Block
 from daskmeans.blocks.inputs import ArrayLike
 from daskmeans.estimators.rows import open_rows
+from daskmeans.kernels.csr import CSRRows
 from daskmeans.plots.axes import GRAY, axes_or_new, cluster_colors
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def silhouette(
     if n_samples < len(rows):
         drawn = np.random.RandomState(random_state).choice(len(rows), n_samples, replace=False)
         rows = rows[np.sort(drawn)]
-    centers = CenterSet.make(model.cluster_centers_, surveyed.shift, rows.dtype)
+    centers = CenterSet.make(model.cluster_centers_, surveyed.shift)
     labels = centers.label(Block(0, None, rows, None))
     found = np.unique(labels)
     if not 1 < len(found) < len(rows):
@@ -76,7 +77,7 @@ def silhouette(
             f"The sample of {len(rows)} rows falls into {len(found)} clusters: a silhouette takes "
             "at least two, and fewer than rows. Draw more rows, or fit more clusters."
         )
-    values = silhouette_samples(rows, labels)
+    values = silhouette_samples(rows.to_scipy() if isinstance(rows, CSRRows) else rows, labels)
     k = len(model.cluster_centers_)
     ax = axes_or_new(ax, 6.4, min(14, max(4.8, 0.3 * k + 1.5)))
     colors = cluster_colors(k)

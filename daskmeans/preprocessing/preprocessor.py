@@ -156,7 +156,7 @@ class Preprocessor(TransformerMixin, BaseEstimator):
         if is_frame(X):
             self._keep_names(X)
         else:
-            X = check_rows(self, X, reset=True)
+            X = check_rows(self, X, reset=True, accept_sparse=False)
         columns = checked_columns(X, self.columns)
         # Another estimator, for it is these columns that it is told of.
         run = open_rows(Preprocessor(), as_numbers(taken(X, columns)), sample_weight, reset=True)
@@ -282,7 +282,7 @@ class Preprocessor(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         columns = self.columns_
         if not is_frame(X):
-            X = check_rows(self, X, reset=False)
+            X = check_rows(self, X, reset=False, accept_sparse=False)
             if hasattr(self, "feature_names_in_"):
                 # Columns of an array come in the order of those of the fit.
                 names = list(self.feature_names_in_)
