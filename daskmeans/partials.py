@@ -29,7 +29,17 @@ class Partial(Protocol):
 
 def _added(arrays: Sequence[tuple[Array, ...]]) -> tuple[Array, ...]:
     """Add tuples of arrays elementwise."""
-    return tuple(np.sum(same, axis=0) for same in zip(*arrays, strict=True))
+    return tuple(_sum(same) for same in zip(*arrays, strict=True))
+
+
+def _sum(arrays: Sequence[Array]) -> Array:
+    # Not np.sum, which would copy all of them side by side first.
+    if len(arrays) == 1:
+        return arrays[0]
+    total: Array = arrays[0] + arrays[1]
+    for array in arrays[2:]:
+        total += array
+    return total
 
 
 @dataclass(frozen=True)

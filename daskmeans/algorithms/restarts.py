@@ -128,11 +128,14 @@ class Restart:
         return Assignment(center_set, step, self._state, self._previous)
 
     def assigned_sums(self, found: Array) -> Array:
-        """Return the sums of the assignment, of which `found` may hold the changes alone."""
+        """Return the sums of the assignment, of which `found` may hold the changes alone.
+
+        They are kept for the next one, and not to be written to.
+        """
         if self._state is not None and self._sums is not None:
             found = self._sums + found
         self._sums = found
-        return found.copy()
+        return found
 
     def move(self, new: Array) -> None:
         """Go on to new centers."""

@@ -169,11 +169,15 @@ def _from_dask(array: da.Array, names: tuple[str, ...] | None) -> RowSource:
 
 # What a row costs beside its values: as much as so many of them.
 _VALUES_A_ROW = 8
+# Values of a block for each feature: below, adding up what blocks yield takes longer than they do.
+_VALUES_A_FEATURE = 8
 
 
 def _sparse_source(rows: CSRRows, n_threads: int, names: tuple[str, ...] | None) -> RowSource:
     """Cut sparse rows in memory into blocks of about equal work."""
-    n_blocks = max(1, min(rows.nbytes // _BLOCK_BYTES, _BLOCKS_A_THREAD * n_threads))
+    a_thread = rows.n_values // (_VALUES_A_FEATURE * rows.n_features * n_threads)
+    most = n_threads * max(1, min(a_thread, _BLOCKS_A_THREAD))
+    n_blocks = max(1, min(rows.nbytes // _BLOCK_BYTES, most))
     work = rows.indptr - rows.indptr[0] + _VALUES_A_ROW * np.arange(len(rows) + 1)
     inner = np.searchsorted(work, work[-1] * np.arange(1, n_blocks) // n_blocks)
     edges = [0, *np.unique(inner[(inner > 0) & (inner < len(rows))]).tolist(), len(rows)]

@@ -31,7 +31,8 @@ _LARGEST_NUMBER = 2.0**51
 class CentersOfSparse(NamedTuple):
     """Centers in the layouts that the kernels of sparse rows read. They are not shifted."""
 
-    table: Array  # (d * w,) float32: -centers, feature by feature; w = k rounded up to whole lanes
+    table: Array  # (c * w,) float32: -centers, feature by feature; w = k rounded up to whole lanes
+    places: Array  # (d,) int32, line of the table for each feature; 0 where all centers are zero
     half_norms: Array  # (w,) float32, infinity past k
     centers: Array  # (k, d) float64
     sq_norms: Array  # (k,) float64
@@ -41,20 +42,43 @@ def pack_for_sparse(centers: Array) -> CentersOfSparse:
     """Lay centers of shape (k, d), float64, out."""
     k, d = centers.shape
     width = -(-k // SCORE_LANES) * SCORE_LANES
-    table = np.zeros((d, width), np.float32)
+    # Hashed features are zero for the most part, in all centers.
+    in_use = np.zeros(d, bool)
+    for center in centers:
+        np.logical_or(in_use, center, out=in_use)
+    features = np.flatnonzero(in_use)
+    places = np.zeros(d, np.int32)
+    places[features] = np.arange(1, len(features) + 1)
+    table = np.zeros((len(features) + 1, width), np.float32)
+    _fill_table(centers, features, table)
+    half_norms = np.full(width, np.inf, np.float32)
+    sq_norms = sq_norms_of(centers)
     # Squares of large numbers leave the range of float32.
     with np.errstate(over="ignore"):
-        np.negative(centers.T, out=table[:, :k], casting="same_kind")
-        sq_norms = sq_norms_of(centers)
-        half_norms = np.full(width, np.inf, np.float32)
         half_norms[:k] = sq_norms / 2
-    return CentersOfSparse(table.reshape(-1), half_norms, centers, sq_norms)
+    return CentersOfSparse(table.reshape(-1), places, half_norms, centers, sq_norms)
+
+
+@kernel
+def _fill_table(
+    centers,  # IN  (k, d) float64
+    features,  # IN  (c,) int64
+    table,  # OUT (c + 1, w) float32; its first line stays
+):
+    # Some lines at a time, which stay in the cache while the centers are gone through.
+    for first in range(0, features.size, 64):
+        last = min(first + 64, features.size)
+        for j in range(centers.shape[0]):
+            for i in range(first, last):
+                table[i + 1, j] = -centers[j, features[i]]
 
 
 def sq_norms_of(centers: Array) -> Array:
     """Return the squared length of each center, (k,)."""
-    # One by one: all squares at once would take as much memory as the centers.
-    return np.array([np.vdot(center, center) for center in centers])
+    # One by one: all squares at once would take as much memory as the centers. Without BLAS, whose
+    # threads would get into each other's way.
+    with np.errstate(over="ignore"):
+        return np.array([np.square(center).sum() for center in centers])
 
 
 @inlined
@@ -133,7 +157,16 @@ def _nearest(data, indices, start, stop, packed, largest, best, second, numbers,
     # NaN and infinity fail this too.
     if norm * largest + largest * largest + norm < _LARGEST_SINGLE:
         nearest_in_lanes(
-            data, indices, start, stop, packed.half_norms, packed.table, best, second, numbers
+            data,
+            indices,
+            start,
+            stop,
+            packed.half_norms,
+            packed.table,
+            packed.places,
+            best,
+            second,
+            numbers,
         )
         least, next_one, label = best[0], second[0], numbers[0]
         for lane in range(1, SCORE_LANES):

@@ -33,7 +33,8 @@ def nearest_in_lanes(
     start: Any,  # IN  first value of the row
     stop: Any,  # IN  one past its last
     half_norms: Any,  # IN  (w,) float32, infinity where there is no center
-    table: Any,  # IN  (d * w,) float32: centers along, negated; w a multiple of SCORE_LANES
+    table: Any,  # IN  (c * w,) float32: centers along, negated; w a multiple of SCORE_LANES
+    places: Any,  # IN  (d,) int32, line of the table for each column
     best: Any,  # OUT (SCORE_LANES,) float32
     second: Any,  # OUT (SCORE_LANES,) float32
     label: Any,  # OUT (SCORE_LANES,) int32, numbers of the best
@@ -43,15 +44,15 @@ def nearest_in_lanes(
     The score of center c for row x is |c|^2/2 - x.c, half the squared distance less |x|^2/2.
     """
     signature = types.void(
-        data, indices, types.intp, types.intp, half_norms, table, best, second, label
+        data, indices, types.intp, types.intp, half_norms, table, places, best, second, label
     )
     n = SCORE_LANES
 
     def codegen(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> Any:
         e = Emitter(b, ir.FloatType(), n)
         data_type = context.get_value_type(sig.args[0].dtype)
-        values, columns, norms, centers, best_out, second_out, label_out = (
-            data_pointer(context, b, sig.args[i], args[i]) for i in (0, 1, 4, 5, 6, 7, 8)
+        values, columns, norms, centers, lines, best_out, second_out, label_out = (
+            data_pointer(context, b, sig.args[i], args[i]) for i in (0, 1, 4, 5, 6, 7, 8, 9)
         )
         width = b.extract_value(context.make_array(sig.args[4])(context, b, args[4]).shape, 0)
         infinity = e.const(np.inf)
@@ -71,7 +72,8 @@ def nearest_in_lanes(
                     value = b.fptrunc(value, ir.FloatType())
                 x = e.splat(value)
                 column = b.sext(b.load(b.gep(columns, [place])), I64)
-                run = b.add(b.mul(column, width), first)
+                line = b.sext(b.load(b.gep(lines, [column])), I64)
+                run = b.add(b.mul(line, width), first)
                 for v in range(n_vectors):
                     center = e.load(centers, b.add(run, int64(v * n)))
                     b.store(e.fma(center, x, b.load(scores[v])), scores[v])
