@@ -18,11 +18,13 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from daskmeans.algorithms.minibatch import StepRecord
+from daskmeans.blocks.block import as_rows
 from daskmeans.edges.batch_sources import Batch, BatchSource, batch_source
 from daskmeans.edges.stream_checkpoint import StreamPosition, read_position, write_position
 from daskmeans.errors import RowsError
 from daskmeans.estimators.minibatch import MiniBatchKMeans
 from daskmeans.estimators.rows import stays_in_place
+from daskmeans.kernels.csr import AnyRows, CSRRows, joined
 from daskmeans.typing import Array
 
 # Steps before an alarm: the smoothed inertia needs a few batches.
@@ -375,7 +377,7 @@ class _Loop:
         assert batch.rows is not None
         if stays_in_place(batch.rows):
             return self._fed([batch], batch.rows, batch.weights)
-        rows = np.asarray(batch.rows)
+        rows = as_rows(batch.rows)
         _check_first(rows, self._waiting)
         self._waiting.append(batch)
         self._n_waiting += len(rows)
@@ -388,7 +390,7 @@ class _Loop:
         waiting, self._waiting = self._waiting, []
         if len(waiting) == 1:
             return self._fed(waiting, waiting[0].rows, waiting[0].weights)
-        rows = np.concatenate([np.asarray(each.rows) for each in waiting])
+        rows = joined([as_rows(each.rows) for each in waiting])
         weights = None
         if any(each.weights is not None for each in waiting):
             weights = np.concatenate([_weights_of(each) for each in waiting])
@@ -442,19 +444,31 @@ class _Loop:
         self._written = time.monotonic()
 
 
-def _check_first(rows: Array, waiting: list[Batch]) -> None:
+def _check_first(rows: AnyRows, waiting: list[Batch]) -> None:
     """Raise for a batch that must not wait with others: it would be to blame later."""
     if rows.ndim != 2:
         raise RowsError(f"Expected 2D array, got {rows.ndim}D array instead: a batch has rows.")
-    if rows.dtype.kind == "f" and not np.isfinite(rows).all():
-        row, column = np.argwhere(~np.isfinite(rows))[0]
+    if rows.dtype.kind == "f" and (bad := _first_not_finite(rows)) is not None:
+        row, column = bad
         raise RowsError(f"The batch contains NaN or infinity: row {row}, column {column}.")
     if waiting:
-        width = np.asarray(waiting[0].rows).shape[1]
+        width = as_rows(waiting[0].rows).shape[1]
         if rows.shape[1] != width:
             raise RowsError(f"The batch has {rows.shape[1]} features, those before have {width}.")
 
 
+def _first_not_finite(rows: AnyRows) -> tuple[int, int] | None:
+    """Return row and column of the first value that is NaN or infinite."""
+    values = rows.data[rows.span] if isinstance(rows, CSRRows) else rows.reshape(-1)
+    bad = np.flatnonzero(~np.isfinite(values))
+    if not bad.size:
+        return None
+    first = int(bad[0])
+    if isinstance(rows, CSRRows):
+        return int(rows.row_numbers()[first]), int(rows.indices[rows.span][first])
+    return divmod(first, rows.shape[1])
+
+
 def _weights_of(batch: Batch) -> Array:
-    n_rows = len(np.asarray(batch.rows))
+    n_rows = len(as_rows(batch.rows))
     return np.ones(n_rows) if batch.weights is None else np.asarray(batch.weights, np.float64)

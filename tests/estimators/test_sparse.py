@@ -19,7 +19,15 @@ from sklearn.cluster import KMeans as TheirKMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 
-from daskmeans import KMeans, MiniBatchKMeans, kmeans_parallel, kmeans_plusplus, metrics, sweep
+from daskmeans import (
+    KMeans,
+    MiniBatchKMeans,
+    kmeans_parallel,
+    kmeans_plusplus,
+    metrics,
+    stream,
+    sweep,
+)
 from daskmeans.preprocessing import Preprocessor
 from tests import strategies
 from tests.conftest import SCHEDULERS
@@ -155,6 +163,20 @@ class TestText:
             ours.partial_fit(batch)
             dense.partial_fit(batch.toarray())
         np.testing.assert_allclose(ours.cluster_centers_, dense.cluster_centers_, atol=1e-12)
+
+    def test_stream_of_batches_is_that_of_dense_ones(self, text):
+        """The first ones wait until there are rows enough for initial centers."""
+        centers = []
+        for form in (lambda rows: rows, lambda rows: rows.toarray()):
+            model = MiniBatchKMeans(8, init=text[:80:10].toarray(), init_size=100)
+            batches = [form(text[i : i + 40]) for i in range(0, 400, 40)]
+            assert stream(model, batches).n_rows == 400
+            centers.append(model.cluster_centers_)
+        np.testing.assert_allclose(centers[0], centers[1], atol=1e-12)
+        bad = text[:40].copy()
+        bad.data[7] = np.nan
+        with pytest.raises(ValueError, match=f"row 0, column {bad.indices[7]}"):
+            stream(MiniBatchKMeans(8, init_size=100), [bad])
 
     def test_sweep_finds_the_models_that_fits_find(self, text):
         options = {"init": "refined", "random_state": 0}
