@@ -101,7 +101,7 @@ def _lloyd_pass(setting: Setting, rows: Any) -> Timed:
 
     run = Runner(row_source(rows, n_threads=setting.n_threads))
     surveyed = survey(run, setting.n_clusters, 0)
-    centers = CenterSet.make(setting.first_rows(), surveyed.shift, run.source.dtype)
+    centers = CenterSet.make(setting.first_rows(), surveyed.shift)
     step = Pass(
         "kmeans-assign",
         lloyd_chunk,

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import Protocol, TypeVar
 
 import numpy as np
 
+from daskmeans.kernels.csr import AnyRows, first_of_equal, joined
 from daskmeans.kernels.exact_sum import DIGITS, carried, rounded
 from daskmeans.typing import Array, Labels
 
@@ -36,8 +36,17 @@ class Sums:
 
 def _added(arrays: Sequence[tuple[Array, ...]]) -> tuple[Array, ...]:
     """Add tuples of arrays elementwise."""
-    # Not np.sum, which would first copy all of them into one array.
-    return tuple(reduce(np.add, same) for same in zip(*arrays, strict=True))
+    return tuple(_sum(same) for same in zip(*arrays, strict=True))
+
+
+def _sum(arrays: Sequence[Array]) -> Array:
+    # Not np.sum, which would copy all of them side by side first.
+    if len(arrays) == 1:
+        return arrays[0]
+    total: Array = arrays[0] + arrays[1]
+    for array in arrays[2:]:
+        total += array
+    return total
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,10 @@ class Ranges:
     max_weight : float
         Largest sample weight, 1 where there are none, 0 over no rows.
     block_sizes : tuple of (block number, rows)
+    sparse : bool
+        Rows of a block are sparse.
+    n_bytes : int
+        Size of the blocks' rows.
     """
 
     n_rows: int
@@ -59,6 +72,8 @@ class Ranges:
     high: Array
     max_weight: float
     block_sizes: tuple[tuple[int, int], ...]
+    sparse: bool = False
+    n_bytes: int = 0
 
     @classmethod
     def combine(cls, partials: Sequence[Ranges]) -> Ranges:
@@ -68,6 +83,8 @@ class Ranges:
             np.max([partial.high for partial in partials], axis=0),
             max(partial.max_weight for partial in partials),
             tuple(sorted(pair for partial in partials for pair in partial.block_sizes)),
+            any(partial.sparse for partial in partials),
+            sum(partial.n_bytes for partial in partials),
         )
 
 
@@ -104,7 +121,7 @@ class KeyedRows:
     keys : ndarray of shape (m,), uint64 or float64
     row_numbers : ndarray of shape (m,), int64
         Global numbers of the rows.
-    rows : ndarray of shape (m, d)
+    rows : ndarray or CSRRows of shape (m, d)
         Without columns where the rows can be looked up by their numbers.
     weights : ndarray of shape (m,), float64
     """
@@ -113,7 +130,7 @@ class KeyedRows:
     distinct: bool
     keys: Array
     row_numbers: Array
-    rows: Array
+    rows: AnyRows
     weights: Array
 
     @classmethod
@@ -122,7 +139,7 @@ class KeyedRows:
         capacity: int,
         keys: Array,
         row_numbers: Array,
-        rows: Array,
+        rows: AnyRows,
         weights: Array,
         *,
         distinct: bool = False,
@@ -134,7 +151,7 @@ class KeyedRows:
             chosen = _smallest(keys, candidates)
             chosen = _by_key(chosen, keys, row_numbers)
             if distinct and len(chosen):
-                _, first = np.unique(rows[chosen], axis=0, return_index=True)
+                first = first_of_equal(rows[chosen])
                 considered, chosen = len(chosen), chosen[np.sort(first)]
                 if len(chosen) < capacity and considered < len(keys):
                     # Any row not considered has a larger key than all that were.
@@ -151,7 +168,7 @@ class KeyedRows:
             partials[0].capacity,
             np.concatenate([partial.keys for partial in partials]),
             np.concatenate([partial.row_numbers for partial in partials]),
-            np.concatenate([partial.rows for partial in partials]),
+            joined([partial.rows for partial in partials]),
             np.concatenate([partial.weights for partial in partials]),
             distinct=partials[0].distinct,
         )

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+from dask.tokenize import normalize_token
 
 from daskmeans.algorithms.drift import Drift
 from daskmeans.algorithms.heads import Directions
 from daskmeans.algorithms.survey import Quantisation, Run, RunPass
-from daskmeans.blocks.block import Block, not_finite, working_dtype
+from daskmeans.blocks.block import Block, not_finite
 from daskmeans.blocks.row_state import RowState, StateKey, forget, remembered
 from daskmeans.errors import RowsError
 from daskmeans.kernels.assign import PackedCenters, label_block, pack_centers
+from daskmeans.kernels.csr import AnyRows, CSRRows
+from daskmeans.kernels.csr_assign import pack_for_sparse
 from daskmeans.kernels.distances import add_terms, sq_distances_to_own
 from daskmeans.kernels.heads import Heads, lloyd_block_by_heads
 from daskmeans.kernels.lloyd import (
@@ -33,52 +37,64 @@ from daskmeans.typing import Array, Labels
 
 @dataclass(frozen=True)
 class CenterSet:
-    """Centers as they travel to the blocks, laid out for the dtype that these have.
+    """Centers as they travel to the blocks, laid out for the kinds of rows that come.
 
     Attributes
     ----------
     centers : ndarray of shape (k, d), float64
     shift : ndarray of shape (d,), float64
-    packed : PackedCenters
     drift : Drift or None
         Where rows keep bounds on their distances to the centers.
     directions : Directions or None
         Where rows and centers are compared by their heads first.
-    heads : PackedCenters or None
-        Heads of the centers.
     """
 
     centers: Array
     shift: Array
-    packed: PackedCenters
     drift: Drift | None = None
     directions: Directions | None = None
-    heads: PackedCenters | None = None
+    _layouts: dict[str, Any] = field(default_factory=dict, repr=False)
+    _lock: Any = field(default_factory=threading.Lock, repr=False)
 
     @classmethod
     def make(
         cls,
         centers: Array,
         shift: Array,
-        dtype: np.dtype[Any],
         drift: Drift | None = None,
         directions: Directions | None = None,
     ) -> CenterSet:
-        centers = np.ascontiguousarray(centers, dtype=np.float64)
-        packed = _packed(centers, shift, working_dtype(dtype), drift)
-        heads = None if directions is None else directions.heads_of_centers(centers)
-        return cls(centers, shift, packed, drift, directions, heads)
+        return cls(np.ascontiguousarray(centers, dtype=np.float64), shift, drift, directions)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What travels to another process is the centers; it lays them out itself.
-        dtype = self.packed.tiles.dtype
-        return type(self).make, (self.centers, self.shift, dtype, self.drift, self.directions)
+        return type(self).make, (self.centers, self.shift, self.drift, self.directions)
 
-    def packed_for(self, rows: Array) -> PackedCenters:
-        """Return the layout for rows as they were read; their dtype may not be the declared one."""
-        if self.packed.tiles.dtype == rows.dtype:
-            return self.packed
-        return _packed(self.centers, self.shift, rows.dtype, self.drift)
+    def __dask_tokenize__(self) -> Any:
+        return normalize_token(("CenterSet", self.centers, self.shift, self.drift))
+
+    def packed_for(self, rows: AnyRows) -> Any:
+        """Return the layout for rows as they were read, made when the first of their kind come."""
+        if isinstance(rows, CSRRows):
+            return self._laid_out("sparse", lambda: pack_for_sparse(self.centers))
+        dtype = rows.dtype
+        return self._laid_out(
+            dtype.name, lambda: _packed(self.centers, self.shift, dtype, self.drift)
+        )
+
+    def packed_heads(self, directions: Directions) -> PackedCenters:
+        """Return the layout of the centers' heads."""
+        found: PackedCenters = self._laid_out(
+            "heads", lambda: directions.heads_of_centers(self.centers)
+        )
+        return found
+
+    def _laid_out(self, kind: str, make: Callable[[], Any]) -> Any:
+        # Threads that come at the same time wait for one of them to make it.
+        with self._lock:
+            if kind not in self._layouts:
+                self._layouts[kind] = make()
+            return self._layouts[kind]
 
     def label(self, block: Block) -> Labels:
         """Return the labels of a block's rows.
@@ -176,7 +192,7 @@ def assign(block: Block, assignment: Assignment, quantisation: Quantisation) -> 
         # Lost, or left halfway: labels depend on the centers alone, so those of the pass before
         # can be had again.
         assert assignment.previous is not None
-        before = CenterSet.make(assignment.previous, centers.shift, block.rows.dtype)
+        before = CenterSet.make(assignment.previous, centers.shift)
         state.labels[:] = before.label(block)
         state.bounded_since = 0
         n_distances = len(block) * len(centers.centers)
@@ -194,12 +210,13 @@ def assign(block: Block, assignment: Assignment, quantisation: Quantisation) -> 
     state.make_room(0 if drift is None else len(drift.by_group))
     looks = drift is not None and state.bounded_since == drift.since and state.rest == 0
     heads = None
-    if centers.directions is not None and centers.heads is not None and state.rest == 0:
+    directions = centers.directions
+    if directions is not None and state.rest == 0:
         # Of the same rows in as many directions they are the same.
-        if state.heads is None or state.heads.shape[1] != centers.directions.size:
-            state.heads = centers.directions.heads_of(block)
-            n_distances += len(block) * centers.directions.size
-        heads = Heads(state.heads, centers.heads, centers.directions.error)
+        if state.heads is None or state.heads.shape[1] != directions.size:
+            state.heads = directions.heads_of(block)
+            n_distances += len(block) * directions.size
+        heads = Heads(state.heads, centers.packed_heads(directions), directions.error)
     state.rest = max(0, state.rest - 1)
     sums, n_changed, measured = _lloyd_step(
         block, centers, quantisation, state, counted, looks, heads
@@ -325,7 +342,7 @@ def measure(
 
 def measure_centers(run: Run, shift: Array, centers: Array, *, keep_labels: bool) -> Costs:
     """Return the cost of the rows for one set of centers that nothing is remembered of."""
-    centers_set = CenterSet.make(centers, shift, run.source.dtype)
+    centers_set = CenterSet.make(centers, shift)
     return measure(run, [Assignment(centers_set)], keep_labels=keep_labels)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -19,9 +18,10 @@ from daskmeans.algorithms.survey import (
 )
 from daskmeans.blocks.block import Block
 from daskmeans.errors import RowsError
+from daskmeans.kernels.csr import AnyRows, as_dense
 from daskmeans.partials import KeyedRows, PartialT, Ranges
 from daskmeans.passes.plan import Pass
-from daskmeans.typing import Array, Rows, Weights
+from daskmeans.typing import Array, Weights
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class InHand:
 
     @classmethod
     def of(
-        cls, rows: Rows, weights: Weights | None, feature_names: tuple[str, ...] | None = None
+        cls, rows: AnyRows, weights: Weights | None, feature_names: tuple[str, ...] | None = None
     ) -> InHand:
         return cls(Block(0, 0, rows, weights), feature_names)
 
@@ -75,7 +75,6 @@ class SummedBatch:
 def sum_batch(
     run: RunPass,
     centers: Array,
-    dtype: np.dtype[Any],
     *,
     weighted: bool,
     feature_names: tuple[str, ...] | None = None,
@@ -87,8 +86,6 @@ def sum_batch(
     ----------
     run : function (Pass) -> Partial
     centers : ndarray of shape (k, d), float64
-    dtype : numpy dtype
-        Of the rows.
     weighted : bool
     feature_names : tuple of str, optional
         For error messages.
@@ -107,9 +104,9 @@ def sum_batch(
             f"Found array with 0 sample(s) (shape=(0, {centers.shape[1]})) while a minimum of 1 is "
             "required: a batch needs rows."
         )
-    shift = model_shift(centers)
+    shift = np.zeros(centers.shape[1]) if ranges.sparse else model_shift(centers)
     quantisation = ranges_quantisation(ranges, shift, weighted=weighted, names=feature_names)
-    assignment = Assignment(CenterSet.make(centers, shift, dtype))
+    assignment = Assignment(CenterSet.make(centers, shift))
     parameters = LloydParameters((assignment,), quantisation)
     found = run(Pass("kmeans-batch", lloyd_chunk, parameters, by_row_number=False))
     sums, scale, d = found.sums[0], quantisation.scale, centers.shape[1]
@@ -137,4 +134,4 @@ def draw_rows(run: RunPass, n_rows: int, seed: int) -> Array:
     parameters = SurveyParameters(seed, n_rows, 2**64 - 1, keep_rows=True, feature_names=None)
     drawn: KeyedRows = run(Pass("kmeans-draw", sample_of, parameters))
     chosen = np.flatnonzero(np.isfinite(drawn.keys.astype(np.float64)))[:n_rows]
-    return np.asarray(drawn.rows[chosen], dtype=np.float64)
+    return as_dense(drawn.rows[chosen])

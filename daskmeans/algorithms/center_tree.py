@@ -80,13 +80,12 @@ class TreeCenters(CenterSet):
     tree: CenterTree | None = None
 
     @classmethod
-    def of_tree(cls, tree: CenterTree, dtype: np.dtype[Any]) -> TreeCenters:
+    def of_tree(cls, tree: CenterTree) -> TreeCenters:
         centers = np.ascontiguousarray(tree.nodes[tree.leaves()])
-        plain = CenterSet.make(centers, model_shift(centers), dtype)
-        return cls(plain.centers, plain.shift, plain.packed, tree=tree)
+        return cls(centers, model_shift(centers), tree=tree)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).of_tree, (self.tree, self.packed.tiles.dtype)
+        return type(self).of_tree, (self.tree,)
 
     def label(self, block: Block) -> Labels:
         assert self.tree is not None

@@ -141,6 +141,7 @@ def moments_chunk(block: Block, parameters: ColumnsParameters) -> Moments:
 
 def _within(block: Block, limits: Limits) -> Block:
     """Return a block without its outliers."""
+    assert isinstance(block.rows, np.ndarray)
     values = block.rows.astype(np.float64)
     if not limits.drop:
         return replace(block, rows=np.clip(values, limits.low, limits.high))

@@ -51,6 +51,7 @@ def contingency_chunk(block: Block, parameters: None) -> Contingency:
     """Count the pairs of labels in the two columns of a block."""
     if not len(block):
         return Contingency(np.empty((0, 2)), np.empty(0, np.int64))
+    assert isinstance(block.rows, np.ndarray)
     labels = block.rows.astype(np.int64)
     low = labels.min(axis=0)
     span = labels.max(axis=0) - low + 1

@@ -114,6 +114,7 @@ def density(run: Run, surveyed: Surveyed, plane: Plane, shown: Array, n_bins: in
     n_bins : int
         Along each direction.
     """
+    assert isinstance(surveyed.sample, np.ndarray)
     rows, points = plane.project(surveyed.sample), plane.project(shown)
     edges = []
     for coordinates, shown_there in zip(rows.T, points.T, strict=True):

@@ -12,8 +12,9 @@ from daskmeans.algorithms.batches import InHand
 from daskmeans.algorithms.minibatch import MiniBatchState, Rules, StepRecord, step
 from daskmeans.algorithms.survey import ranges_chunk
 from daskmeans.blocks.block import Block
+from daskmeans.kernels.csr import AnyRows, joined
 from daskmeans.partials import Ranges
-from daskmeans.typing import Array, Rows, Weights
+from daskmeans.typing import Weights
 
 MAX_ITER, TOLERANCE, NO_IMPROVEMENT = "max_iter", "tolerance", "no improvement"
 
@@ -74,7 +75,7 @@ class FitProgress:
         Steps since then.
     reason : str or None
         Why steps have ended; None while they go on.
-    rows, weights : ndarrays, or None
+    rows, weights : arrays, or None
         Rows that wait for the batch to be full.
     records : tuple of StepRecord
         Of the steps of the last block.
@@ -84,7 +85,7 @@ class FitProgress:
     lowest: float = math.inf
     n_without: int = 0
     reason: str | None = None
-    rows: Rows | None = None
+    rows: AnyRows | None = None
     weights: Weights | None = None
     records: tuple[StepRecord, ...] = field(default=(), repr=False)
 
@@ -95,7 +96,7 @@ class Portion:
 
     Attributes
     ----------
-    rows : ndarray of shape (r, d)
+    rows : ndarray or CSRRows of shape (r, d)
     weights : ndarray of shape (r,), float64, or None
     ends_epoch : bool
         A batch that is not full is used after them.
@@ -104,7 +105,7 @@ class Portion:
         Of the rows, where they are known.
     """
 
-    rows: Rows
+    rows: AnyRows
     weights: Weights | None
     ends_epoch: bool
     epochs: Epochs
@@ -153,7 +154,7 @@ def block_order(epochs: Epochs, n_blocks: int) -> Iterator[tuple[int, Shuffling]
             yield int(number), Shuffling(epochs, epoch, place == n_blocks - 1)
 
 
-def portions_of(epochs: Epochs, rows: Rows, weights: Weights | None) -> Iterator[Portion]:
+def portions_of(epochs: Epochs, rows: AnyRows, weights: Weights | None) -> Iterator[Portion]:
     """Yield rows that are in memory, epoch by epoch in a random order, a batch at a time."""
     n_rows, size = len(rows), epochs.batch_size
     for epoch in range(epochs.stopping.max_iter):
@@ -174,7 +175,7 @@ def use(progress: FitProgress, portion: Portion) -> FitProgress:
         return replace(progress, records=())
     rows, weights = portion.rows, portion.weights
     if progress.rows is not None:
-        rows = np.concatenate((progress.rows, rows))
+        rows = joined((progress.rows, rows))
         if weights is not None and progress.weights is not None:
             weights = np.concatenate((progress.weights, weights))
     size = portion.epochs.batch_size
@@ -204,7 +205,7 @@ def use(progress: FitProgress, portion: Portion) -> FitProgress:
 
 def _stepped(
     progress: FitProgress,
-    rows: Array,
+    rows: AnyRows,
     weights: Weights | None,
     epochs: Epochs,
     ranges: Ranges | None,
@@ -212,7 +213,6 @@ def _stepped(
     model, record = step(
         progress.model,
         InHand.of(rows, weights, epochs.feature_names),
-        rows.dtype,
         epochs.rules,
         weighted=weights is not None,
         total_weight=epochs.total_weight,

@@ -12,6 +12,7 @@ from daskmeans.algorithms.survey import Run, Surveyed
 from daskmeans.blocks.block import working_dtype
 from daskmeans.blocks.source import RowSource
 from daskmeans.errors import RowsError
+from daskmeans.kernels.csr import stored_arrays
 from daskmeans.partials import PartialT
 from daskmeans.passes.plan import Pass
 
@@ -69,7 +70,7 @@ class RowsIdentity:
             quantisation.shift,
             quantisation.scale,
             np.array([quantisation.weight_exponent], np.float64),
-            surveyed.sample,
+            *stored_arrays(surveyed.sample),
             surveyed.sample_numbers,
             np.empty(0) if weights is None else weights,
         ):
@@ -160,3 +161,6 @@ class Continued:
 
     def learn_sizes(self, sizes: tuple[int, ...]) -> None:
         self._run.learn_sizes(sizes)
+
+    def learn_bytes(self, n_bytes: int) -> None:
+        self._run.learn_bytes(n_bytes)

@@ -22,6 +22,7 @@ from daskmeans.algorithms.labelled import (
 )
 from daskmeans.algorithms.survey import Quantisation, Run, Surveyed, quantising_scale
 from daskmeans.blocks.block import Block
+from daskmeans.kernels.csr import AnyRows
 from daskmeans.kernels.distances import sq_distances_to_own
 from daskmeans.kernels.exact_sum import DIGITS, rounded
 from daskmeans.kernels.labelled_sums import add_terms_of_each
@@ -122,7 +123,9 @@ def spread_chunk(block: Block, parameters: SpreadParameters) -> MetricSums:
     return MetricSums((), tuple(digits))
 
 
-def _add_squared(digits: Array, tile: Array, labels: Labels, weights: Array, means: Means) -> None:
+def _add_squared(
+    digits: Array, tile: AnyRows, labels: Labels, weights: Array, means: Means
+) -> None:
     silhouettes = np.empty(len(tile))
     transposed = np.ascontiguousarray(means.centers.T)
     squared_silhouettes(

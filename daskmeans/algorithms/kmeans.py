@@ -27,6 +27,7 @@ from daskmeans.algorithms.spherical import inertia_by, unit_centers
 from daskmeans.algorithms.survey import Run, Surveyed, survey
 from daskmeans.algorithms.watch import INTERRUPTED, Watch
 from daskmeans.blocks.row_state import new_fit
+from daskmeans.kernels.csr import as_dense
 from daskmeans.typing import Array, Labels
 
 Init: TypeAlias = str | Array | Callable[[int, np.random.RandomState], Array]
@@ -232,10 +233,7 @@ def best_of_each(
         best.setdefault(counts[number], int(number))
     labelled, places = costs, best
     if keep_labels and not alone:
-        sets = [
-            CenterSet.make(results[number].centers, surveyed.shift, run.source.dtype)
-            for number in best.values()
-        ]
+        sets = [CenterSet.make(results[number].centers, surveyed.shift) for number in best.values()]
         labelled = measure(run, [Assignment(each) for each in sets], keep_labels=True)
         places = {n_clusters: place for place, n_clusters in enumerate(best)}
     fitted = {}
@@ -314,4 +312,4 @@ def _initial_centers(
         )
     draw = kmeans_plusplus_rows if init == "k-means++" else random_rows
     chosen = draw(surveyed, n_clusters, random_state)
-    return np.asarray(surveyed.sample[chosen], dtype=np.float64)
+    return as_dense(surveyed.sample[chosen])

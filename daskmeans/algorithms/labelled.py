@@ -8,6 +8,7 @@ import numpy as np
 
 from daskmeans.algorithms.assignment import CenterSet, changed_rows
 from daskmeans.blocks.block import Block, no_direction
+from daskmeans.kernels.csr import AnyRows, empty_like
 from daskmeans.kernels.directions import divide_by_lengths
 from daskmeans.kernels.distances import add_terms
 from daskmeans.kernels.exact_sum import rounded
@@ -42,7 +43,7 @@ class Clustering:
         return replace(block, rows=block.rows[:, :-1]), labels
 
 
-def directions_of(rows: Block, first: int, tile: Array) -> Array:
+def directions_of(rows: Block, first: int, tile: AnyRows) -> AnyRows:
     """Return a tile of a block, from its row `first` on, with each row divided by its length.
 
     Raises
@@ -50,7 +51,7 @@ def directions_of(rows: Block, first: int, tile: Array) -> Array:
     RowsError
         If a row is zero.
     """
-    directions = np.empty(tile.shape)
+    directions: AnyRows = empty_like(tile)
     zero = divide_by_lengths(tile, directions)
     if zero >= 0:
         raise no_direction(rows, first + zero)
@@ -58,7 +59,7 @@ def directions_of(rows: Block, first: int, tile: Array) -> Array:
 
 
 def add_simplified(
-    digits: Array, tile: Array, labels: Labels, weights: Array, transposed: Array
+    digits: Array, tile: AnyRows, labels: Labels, weights: Array, transposed: Array
 ) -> None:
     """Add the simplified silhouettes of a tile to two exact sums, (2, DIGITS)."""
     silhouettes = np.empty(len(tile))

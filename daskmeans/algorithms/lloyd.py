@@ -37,6 +37,9 @@ from daskmeans.passes.events import IterationEnded, tell
 from daskmeans.passes.plan import Pass
 from daskmeans.typing import Array
 
+# Numbers that new centers are made of at a time: 512 kB.
+_NUMBERS_AT_ONCE = 1 << 16
+
 
 @dataclass(frozen=True)
 class LloydParameters:
@@ -192,7 +195,7 @@ def lloyd(
             pass
     return Converged(
         results,
-        [restart.assignment(surveyed, run.source.dtype) for restart in restarts],
+        [restart.assignment(surveyed) for restart in restarts],
         interrupted,
     )
 
@@ -223,7 +226,7 @@ def _iterations(
             break
         started = time.perf_counter()
         n_passes, bytes_read = run.n_passes, run.bytes_read
-        assignments = tuple(restart.assignment(surveyed, run.source.dtype) for restart in running)
+        assignments = tuple(restart.assignment(surveyed) for restart in running)
         # The tolerance is in units of the variance of the rows without their weights.
         unweighted_sums = limit is None and surveyed.weighted
         found = run(
@@ -246,14 +249,14 @@ def _iterations(
             sums = restart.assigned_sums(found.sums[i])
             n_relocated = 0
             if max_passes is None or run.n_passes < max_passes - 1:
-                n_relocated = _relocate_empty(run, surveyed, centers, sums)
+                sums, n_relocated = _relocate_empty(run, surveyed, centers, sums)
             means, inertia = _means(surveyed, sums)
             new_centers, beyond_means = means, 0.0
             if surveyed.metric == "cosine":
                 new_centers = directions_of_means(means, centers.centers)
                 beyond_means = _beyond(surveyed, sums, means, new_centers)
                 inertia += beyond_means
-            shift = float(((new_centers - centers.centers) ** 2).sum())
+            shift = float(_sq_distances(new_centers, centers.centers).sum())
             n_distances = surveyed.n_rows * len(new_centers)
             result.history.append(
                 IterationRecord(
@@ -300,14 +303,28 @@ def _means(surveyed: Surveyed, sums: Array) -> tuple[Array, float]:
     A cluster without weight, for which no row was left either, joins the heaviest one, as in
     scikit-learn: its center is never the origin.
     """
-    totals, weights, squares = dequantised(surveyed, sums)
-    full = sums[:, -1] > 0
-    means = totals / np.where(full, weights, 1.0)[:, None]
-    inertia = float((squares - (means * totals).sum(axis=1)).sum())
+    (k, d), full = (len(sums), surveyed.n_features), sums[:, -1] > 0
+    centers, squares = np.empty((k, d)), np.empty(k)
+    # Some clusters at a time: where there are many features, fresh arrays of all of them would take
+    # most of the time.
+    step = max(1, _NUMBERS_AT_ONCE // d)
+    for first in range(0, k, step):
+        part = slice(first, first + step)
+        totals, weights, of_rows = dequantised(surveyed, sums[part])
+        means = totals / np.where(full[part], weights, 1.0)[:, None]
+        np.add(surveyed.shift, means, out=centers[part])
+        squares[part] = of_rows - (means * totals).sum(axis=1)
     if not full.all():
-        means[~full] = means[np.argmax(sums[:, -1])]
+        centers[~full] = centers[np.argmax(sums[:, -1])]
     exponent = surveyed.quantisation.weight_exponent
-    return surveyed.shift + means, math.ldexp(max(inertia, 0.0), int(exponent))
+    return centers, math.ldexp(max(float(squares.sum()), 0.0), int(exponent))
+
+
+def _sq_distances(new: Array, old: Array) -> Array:
+    """Return the squared distance of each center to where it was, (k,)."""
+    step = max(1, _NUMBERS_AT_ONCE // new.shape[1])
+    parts = (slice(first, first + step) for first in range(0, len(new), step))
+    return np.concatenate([((new[part] - old[part]) ** 2).sum(axis=1) for part in parts])
 
 
 def _beyond(surveyed: Surveyed, sums: Array, means: Array, centers: Array) -> float:
@@ -317,7 +334,7 @@ def _beyond(surveyed: Surveyed, sums: Array, means: Array, centers: Array) -> fl
     mean, all squared.
     """
     _, weights, _ = dequantised(surveyed, sums)
-    beyond = float(weights @ ((means - centers) ** 2).sum(axis=1))
+    beyond = float(weights @ _sq_distances(means, centers))
     return math.ldexp(beyond, int(surveyed.quantisation.weight_exponent))
 
 
@@ -333,15 +350,18 @@ def _mean_variance(surveyed: Surveyed, sums: Array) -> float:
     return max(float(squares[0] / n - ((totals[0] / n) ** 2).sum()) / d, 0.0)
 
 
-def _relocate_empty(run: Run, surveyed: Surveyed, centers: CenterSet, sums: Array) -> int:
-    """Give each empty cluster one of the farthest rows, taken from the row's cluster; in place.
+def _relocate_empty(
+    run: Run, surveyed: Surveyed, centers: CenterSet, sums: Array
+) -> tuple[Array, int]:
+    """Give each empty cluster one of the farthest rows, taken from the row's cluster.
 
-    scikit-learn's rule, with ties by row number. Returns how many clusters were given a row: none
-    if every row lies on its center.
+    scikit-learn's rule, with ties by row number. Returns the new sums, and how many clusters were
+    given a row: none if every row lies on its center.
     """
     if sums[:, -1].all():
-        return 0
+        return sums, 0
     empty = np.flatnonzero(sums[:, -1] == 0)
+    sums = sums.copy()
     far = run(Pass("kmeans-farthest", farthest_chunk, FarthestParameters(int(empty.size), centers)))
     labels = centers.label(Block(0, None, far.rows, None))
     moved = empty[: len(labels)]
@@ -353,4 +373,4 @@ def _relocate_empty(run: Run, surveyed: Surveyed, centers: CenterSet, sums: Arra
             sum_block(rows, weights, quantisation.shift, quantisation.scale, row)
         sums[labels[i]] -= row[0]
         sums[cluster] = row[0]
-    return len(moved)
+    return sums, len(moved)

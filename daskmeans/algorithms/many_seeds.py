@@ -18,9 +18,10 @@ import numpy as np
 from daskmeans.algorithms.assignment import CenterSet
 from daskmeans.algorithms.rowwise import distance_rows, fill
 from daskmeans.blocks.block import Block, working_dtype
+from daskmeans.kernels.csr import AnyRows, as_dense
 from daskmeans.kernels.joining import cheapest_to_join
 from daskmeans.passes.schedulers import local_scheduler
-from daskmeans.typing import Array, Rows, Weights
+from daskmeans.typing import Array, Weights
 
 # Rows drawn, in units of the number of clusters.
 _OVERSAMPLING = 2
@@ -32,7 +33,7 @@ _LARGEST_BATCH = 512
 
 
 def many_rows(
-    rows: Rows,
+    rows: AnyRows,
     weights: Weights | None,
     shift: Array,
     n_clusters: int,
@@ -61,13 +62,13 @@ def many_rows(
         others = others[np.argsort(-weights[others], kind="stable")]
         return np.concatenate((chosen, others[: n_clusters - len(chosen)]))
     attracted = np.bincount(labels, weights, minlength=len(chosen))
-    centers = rows[chosen].astype(working_dtype(rows.dtype))
+    centers = as_dense(rows[chosen]).astype(working_dtype(rows.dtype))
     centers -= shift.astype(centers.dtype)
     return chosen[_costly(centers, attracted, n_clusters)]
 
 
 def _plain_rows(
-    rows: Rows, weights: Weights, shift: Array, n_drawn: int, random_state: np.random.RandomState
+    rows: AnyRows, weights: Weights, shift: Array, n_drawn: int, random_state: np.random.RandomState
 ) -> tuple[Array, Array]:
     """Draw by k-means++ so many rows, or all that differ; return positions, and nearest ones."""
     chosen = np.empty(n_drawn, np.int64)
@@ -76,7 +77,7 @@ def _plain_rows(
     nearest["sq_distance"] = np.inf
     known, n_chosen = 0, 1
     while True:
-        latest = CenterSet.make(rows[chosen[known:n_chosen]], shift, rows.dtype)
+        latest = CenterSet.make(as_dense(rows[chosen[known:n_chosen]]), shift)
         fill(_Nearer(known), rows, latest, nearest)
         known = n_chosen
         rates = weights * nearest["sq_distance"]
@@ -116,7 +117,7 @@ def _drawn(rates: Array, uniform: Array) -> Array:
     return np.minimum(np.searchsorted(cumulative, uniform * cumulative[-1], side="right"), last)
 
 
-def _kept(candidates: Rows, before: Array, shift: Array, uniform: Array) -> list[int]:
+def _kept(candidates: AnyRows, before: Array, shift: Array, uniform: Array) -> list[int]:
     """Return which candidates are kept, in their order.
 
     Parameters
@@ -129,7 +130,7 @@ def _kept(candidates: Rows, before: Array, shift: Array, uniform: Array) -> list
         Numbers below 1 that decide.
     """
     distances = np.empty((len(candidates), len(candidates)))
-    fill(distance_rows, candidates, CenterSet.make(candidates, shift, candidates.dtype), distances)
+    fill(distance_rows, candidates, CenterSet.make(as_dense(candidates), shift), distances)
     sq_distances = distances**2
     left = before.copy()
     kept = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -153,7 +153,6 @@ class MiniBatchState:
 def step(
     state: MiniBatchState,
     run: RunPass,
-    dtype: np.dtype[Any],
     rules: Rules,
     *,
     weighted: bool,
@@ -168,8 +167,6 @@ def step(
     state : MiniBatchState
     run : function (Pass) -> Partial
         Runs passes over the batch.
-    dtype : numpy dtype
-        Of its rows.
     rules : Rules
     weighted : bool
     total_weight : float, optional
@@ -188,7 +185,6 @@ def step(
     found = sum_batch(
         run,
         state.centers,
-        dtype,
         weighted=weighted,
         feature_names=feature_names,
         ranges=ranges,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from daskmeans.algorithms.assignment import measure_centers
 from daskmeans.algorithms.epochs import (
@@ -31,10 +32,11 @@ from daskmeans.algorithms.watch import INTERRUPTED
 from daskmeans.blocks.block import Block
 from daskmeans.blocks.inputs import row_source, with_weights
 from daskmeans.blocks.source import Key
+from daskmeans.kernels.csr import AnyRows, CSRRows, joined
 from daskmeans.passes.in_order import Fold
 from daskmeans.passes.plan import Pass
 from daskmeans.passes.runner import Runner, run_here
-from daskmeans.typing import Array, Rows, Weights
+from daskmeans.typing import Array, Weights
 
 # Blocks of a store that the rows for seeding are drawn from, unless they are too small.
 _SEEDING_BLOCKS = 4
@@ -65,7 +67,7 @@ class MiniBatchFitted:
 def seeded(
     run: Runner,
     n_clusters: int,
-    seeding: Callable[[Rows], Seeding],
+    seeding: Callable[[AnyRows], Seeding],
     random_state: np.random.RandomState,
     n_rows: int,
 ) -> Array:
@@ -136,13 +138,13 @@ class Drawn:
 
     Attributes
     ----------
-    rows : ndarray of shape (m, d)
+    rows : ndarray or CSRRows of shape (m, d)
     weights : ndarray of shape (m,), float64, or None
     n_rows : int
         Rows of the blocks that they were drawn from.
     """
 
-    rows: Rows
+    rows: AnyRows
     weights: Weights | None
     n_rows: int
 
@@ -164,7 +166,7 @@ def together(drawn: Drawn | None, more: Drawn) -> Drawn:
     weights = None
     if drawn.weights is not None and more.weights is not None:
         weights = np.concatenate((drawn.weights, more.weights))
-    return Drawn(np.concatenate((drawn.rows, more.rows)), weights, drawn.n_rows + more.n_rows)
+    return Drawn(joined((drawn.rows, more.rows)), weights, drawn.n_rows + more.n_rows)
 
 
 def _rows_for_seeding(run: Runner, n_wanted: int, seed: int) -> tuple[Drawn, float]:
@@ -189,7 +191,7 @@ def _rows_for_seeding(run: Runner, n_wanted: int, seed: int) -> tuple[Drawn, flo
 def fit_minibatches(
     run: Runner,
     n_clusters: int,
-    seeding: Callable[[Rows], Seeding],
+    seeding: Callable[[AnyRows], Seeding],
     *,
     batch_size: int,
     init_size: int,
@@ -298,6 +300,9 @@ def _whole_weights(run: Runner) -> Weights | None:
 
 
 def _mean_variance(drawn: Drawn) -> float:
+    if isinstance(drawn.rows, CSRRows):
+        sparse = drawn.rows.astype(np.float64).to_scipy()
+        return float(mean_variance_axis(sparse, axis=0, weights=drawn.weights)[1].mean())
     rows = drawn.rows.astype(np.float64)
     mean = np.average(rows, axis=0, weights=drawn.weights)
     variances = np.average((rows - mean) ** 2, axis=0, weights=drawn.weights)

@@ -18,6 +18,7 @@ from daskmeans.algorithms.seeding import MOST_GREEDY, greedy_rows, new_seed
 from daskmeans.algorithms.survey import Surveyed, survey
 from daskmeans.blocks.inputs import row_source, with_weights
 from daskmeans.blocks.row_state import new_fit
+from daskmeans.kernels.csr import CSRRows, as_dense
 from daskmeans.passes.events import unobserved
 from daskmeans.passes.runner import Runner
 from daskmeans.passes.schedulers import (
@@ -108,7 +109,7 @@ def _starts(
                 sample_weights=None if weights is None else weights[drawn],
             )
         chosen = greedy_rows(part, n_clusters, drawing)
-        return np.asarray(part.sample[chosen], dtype=np.float64)
+        return as_dense(part.sample[chosen])
 
     with blas_on_one_thread():
         return list(thread_pool(thread_count()).map(start, map(int, seeds)))
@@ -119,8 +120,9 @@ def _iterated(
 ) -> list[LloydResult]:
     """Iterate from some starts over every so many-th row of the sample."""
     rows = surveyed.sample[::every]
-    source = row_source(np.ascontiguousarray(rows), n_threads=thread_count())
-    source = source.measured_by(surveyed.metric)
+    if not isinstance(rows, CSRRows):
+        rows = np.ascontiguousarray(rows)
+    source = row_source(rows, n_threads=thread_count()).measured_by(surveyed.metric)
     if surveyed.sample_weights is not None:
         source = with_weights(source, surveyed.sample_weights[::every])
     run = Runner(source, local_scheduler(), own_threads=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -132,12 +131,12 @@ class Restart:
         self._directions: Directions | None = None
         self._sums: Array | None = None
 
-    def assignment(self, surveyed: Surveyed, dtype: np.dtype[Any]) -> Assignment:
+    def assignment(self, surveyed: Surveyed) -> Assignment:
         """Return the assignment to the present centers."""
         centers, step = self.result.centers, self.result.n_iter + 1
         if self._bounded:
             self._start_drift(centers, step)
-        center_set = CenterSet.make(centers, surveyed.shift, dtype, self._drift, self._directions)
+        center_set = CenterSet.make(centers, surveyed.shift, self._drift, self._directions)
         return Assignment(center_set, step, self._state, self._previous)
 
     def _start_drift(self, centers: Array, step: int) -> None:
@@ -150,11 +149,14 @@ class Restart:
         self._drift = Drift.start(centers, step, grouped=self._directions is None)
 
     def assigned_sums(self, found: Array) -> Array:
-        """Return the sums of the assignment, of which `found` may hold the changes alone."""
+        """Return the sums of the assignment, of which `found` may hold the changes alone.
+
+        They are kept for the next one, and not to be written to.
+        """
         if self._state is not None and self._sums is not None:
             found = self._sums + found
         self._sums = found
-        return found.copy()
+        return found
 
     def move(self, new: Array) -> None:
         """Go on to new centers."""
@@ -195,6 +197,7 @@ def _keeps_bounds(surveyed: Surveyed, n_clusters: int) -> bool:
     reach = float(np.sqrt((surveyed.reach**2).sum()))
     return (
         n_clusters > 1
+        and not surveyed.sparse
         and n_clusters * surveyed.n_features >= _LEAST_WORK
         and _SMALLEST_REACH < reach < _LARGEST_REACH
     )

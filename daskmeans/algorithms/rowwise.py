@@ -13,7 +13,7 @@ from daskmeans.algorithms.assignment import CenterSet
 from daskmeans.blocks.block import Block, make_block, not_finite
 from daskmeans.blocks.inputs import row_source
 from daskmeans.blocks.source import RowRange
-from daskmeans.kernels.distances import cosine_distances_to_centers, distances_to_centers
+from daskmeans.kernels.distances import distances_to_centers
 from daskmeans.passes.schedulers import local_scheduler, thread_count
 from daskmeans.typing import Array, Metric
 
@@ -36,11 +36,10 @@ def distance_rows(block: Block, centers: CenterSet, distances: Array) -> None:
 
 def cosine_distance_rows(block: Block, centers: CenterSet, distances: Array) -> None:
     """Write the cosine distance of each row, of length 1, to each center to `distances`."""
-    transposed = np.ascontiguousarray(centers.centers.T)
-    for part, rows, _ in block.tiles():
-        bad_row = cosine_distances_to_centers(rows, transposed, distances[part])
-        if bad_row >= 0:
-            raise not_finite(block, part.start + bad_row)
+    # By the differences: 1 less a product would lose the digits of small distances.
+    distance_rows(block, centers, distances)
+    np.square(distances, out=distances)
+    distances *= 0.5
 
 
 def fill(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from sklearn.cluster import kmeans_plusplus
@@ -20,6 +21,7 @@ from daskmeans.algorithms.survey import (
 from daskmeans.blocks.block import Block
 from daskmeans.blocks.inputs import row_source, with_weights
 from daskmeans.blocks.row_state import new_fit
+from daskmeans.kernels.csr import AnyRows, CSRRows, as_dense, equal_rows
 from daskmeans.kernels.random_draws import exponential_keys
 from daskmeans.partials import ClusterSums, KeyedRows
 from daskmeans.passes.events import unobserved
@@ -59,7 +61,7 @@ def distinct_rows(surveyed: Surveyed, n_clusters: int) -> Surveyed:
         weights = np.ones(surveyed.n_rows)
     hashes = _row_hashes(surveyed.sample)
     _, first, group = np.unique(hashes, return_index=True, return_inverse=True)
-    if not np.array_equal(surveyed.sample[first][group], surveyed.sample):
+    if not equal_rows(surveyed.sample[first][group], surveyed.sample):
         return surveyed  # two different rows share a hash
     totals = np.bincount(group, weights)
     kept = np.flatnonzero(totals > 0)
@@ -75,9 +77,17 @@ def distinct_rows(surveyed: Surveyed, n_clusters: int) -> Surveyed:
     )
 
 
-def _row_hashes(rows: Array) -> Array:
+def _row_hashes(rows: AnyRows) -> Array:
     """Return 64 bits a row that depend on its values alone, -0.0 counting as 0.0."""
     hashes = np.zeros(len(rows), np.uint64)
+    if isinstance(rows, CSRRows):
+        stored = rows.without_zeros().compact()
+        mixed = stored.data.astype(np.float64).view(np.uint64)
+        for factor in (0xBF58476D1CE4E5B9, 0x94D049BB133111EB):
+            mixed = (mixed ^ stored.indices.astype(np.uint64)) * np.uint64(factor)
+            mixed ^= mixed >> np.uint64(29)
+        np.add.at(hashes, stored.row_numbers(), mixed)
+        return hashes
     for column in rows.T:
         hashes ^= (column.astype(np.float64) + 0.0).view(np.uint64)
         hashes *= np.uint64(0x9E3779B97F4A7C15)
@@ -114,10 +124,12 @@ def greedy_rows(
         )
     # Shifted as scikit-learn's KMeans does it: distances between rows far from the origin would
     # lose their digits in float32.
-    rows = surveyed.sample.astype(
-        np.float32 if surveyed.sample.dtype == np.float32 else np.float64, order="C"
-    )
-    rows = rows - surveyed.shift.astype(rows.dtype)
+    dtype = np.float32 if surveyed.sample.dtype == np.float32 else np.float64
+    rows: Any
+    if isinstance(surveyed.sample, CSRRows):
+        rows = surveyed.sample.astype(dtype).to_scipy()
+    else:
+        rows = surveyed.sample.astype(dtype, order="C") - surveyed.shift.astype(dtype)
     weights = surveyed.sample_weights
     _, chosen = kmeans_plusplus(
         rows,
@@ -208,10 +220,10 @@ def kmeans_parallel(
     n_drawn = max(1, round(oversampling_factor * n_clusters))
     seed = new_seed(random_state)
     first = surveyed.first_drawn
-    candidates = surveyed.sample[first : first + 1].astype(np.float64)
+    candidates = as_dense(surveyed.sample[first : first + 1])
     done = 0
     while done < rounds or len(candidates) < n_clusters:
-        centers = CenterSet.make(candidates, surveyed.shift, run.source.dtype)
+        centers = CenterSet.make(candidates, surveyed.shift)
         drawn = run(
             Pass(
                 "kmeans-sample",
@@ -221,7 +233,7 @@ def kmeans_parallel(
         )
         if not len(drawn.rows):
             break
-        candidates = np.concatenate((candidates, drawn.rows.astype(np.float64)))
+        candidates = np.concatenate((candidates, as_dense(drawn.rows)))
         done += 1
     if len(candidates) < n_clusters:
         # The data have fewer distinct rows than clusters: the rest are repeated.
@@ -235,7 +247,7 @@ def kmeans_parallel(
 
 def _attracted_weights(run: Run, surveyed: Surveyed, candidates: Array) -> Array:
     """Return for each candidate the summed weight of the rows nearest to it, up to a factor."""
-    centers = CenterSet.make(candidates, surveyed.shift, run.source.dtype)
+    centers = CenterSet.make(candidates, surveyed.shift)
     parameters = LloydParameters((Assignment(centers),), surveyed.quantisation)
     found: ClusterSums = run(Pass("kmeans-weigh", lloyd_chunk, parameters))
     weights: Array = found.sums[0][:, -1] / surveyed.quantisation.scale[-1]
@@ -258,7 +270,7 @@ def _reduced(
     with unobserved(), new_fit() as name:
         surveyed = survey(run, n_clusters, new_seed(random_state))
         starts = [
-            surveyed.sample[kmeans_plusplus_rows(surveyed, n_clusters, random_state)]
+            as_dense(surveyed.sample[kmeans_plusplus_rows(surveyed, n_clusters, random_state)])
             for _ in range(_REDUCTION_STARTS if n_clusters <= MOST_GREEDY else 1)
         ]
         results = lloyd(run, surveyed, starts, name, max_iter=100, tol=1e-4).results

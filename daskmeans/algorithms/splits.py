@@ -17,6 +17,7 @@ from daskmeans.algorithms.seeding import distinct_rows, kmeans_plusplus_rows, ra
 from daskmeans.algorithms.spherical import directions_of_means, inertia_by, unit_centers
 from daskmeans.algorithms.survey import Quantisation, Run, Surveyed
 from daskmeans.blocks.block import Block
+from daskmeans.kernels.csr import as_dense
 from daskmeans.kernels.labelled_sums import sum_labelled
 from daskmeans.kernels.lloyd import CLEAN
 from daskmeans.partials import MetricSums
@@ -218,7 +219,8 @@ def mean_of_all(run: Run, surveyed: Surveyed) -> Array:
     found = run(Pass("kmeans-bisect", split_chunk, parameters, by_row_number=False))
     means, _, _ = _means_of(surveyed, found.integers[0])
     if surveyed.metric == "cosine":
-        first = unit_centers(surveyed.sample[surveyed.first_drawn : surveyed.first_drawn + 1])
+        first = surveyed.sample[surveyed.first_drawn : surveyed.first_drawn + 1]
+        first = unit_centers(as_dense(first))
         means = directions_of_means(means, first)
     return means[0]
 
@@ -226,11 +228,11 @@ def mean_of_all(run: Run, surveyed: Surveyed) -> Array:
 def _initial_pair(init: SplitInit, part: Surveyed, random_state: np.random.RandomState) -> Array:
     """Return two initial centers for a split, of shape (2, d), float64."""
     if callable(init):
-        pair = init(part.sample, random_state)
+        pair = init(np.asarray(part.sample), random_state)
     else:
         part = distinct_rows(part, 2)
         draw = kmeans_plusplus_rows if init == "k-means++" else random_rows
-        pair = np.asarray(part.sample[draw(part, 2, random_state)], dtype=np.float64)
+        pair = as_dense(part.sample[draw(part, 2, random_state)])
     return unit_centers(pair) if part.metric == "cosine" else pair
 
 

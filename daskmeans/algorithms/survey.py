@@ -15,6 +15,7 @@ import numpy as np
 from daskmeans.blocks.block import Block, not_finite
 from daskmeans.blocks.source import RowSource
 from daskmeans.errors import RowsError
+from daskmeans.kernels.csr import AnyRows, CSRRows
 from daskmeans.kernels.lloyd import sums_bytes, sums_width
 from daskmeans.kernels.random_draws import exponential_keys, uniform_keys
 from daskmeans.kernels.ranges import column_ranges
@@ -28,6 +29,8 @@ SAMPLE_DRAW, FIRST_SEEDING_DRAW = 0, 1
 SAMPLE_ROWS_A_CLUSTER = 1000
 SAMPLE_MIN_ROWS = 10_000
 SAMPLE_BYTES = 256 << 20
+
+_MOST_VALUES = 1000
 
 # Rows of the sample that tell the usual spread of a column.
 _SPREAD_ROWS = 1000
@@ -58,6 +61,8 @@ class Run(RunPass, Protocol):
     def bytes_read(self) -> int: ...
 
     def learn_sizes(self, sizes: tuple[int, ...]) -> None: ...
+
+    def learn_bytes(self, n_bytes: int) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,15 @@ def ranges_chunk(block: Block, feature_names: tuple[str, ...] | None) -> Ranges:
             raise not_finite(block, part.start + bad_row, feature_names)
         low, high = np.minimum(low, tile_low), np.maximum(high, tile_high)
     largest = 1.0 if block.weights is None else float(block.weights.max(initial=0.0))
-    return Ranges(r, low, high, largest, ((block.number, r),))
+    return Ranges(
+        r,
+        low,
+        high,
+        largest,
+        ((block.number, r),),
+        isinstance(block.rows, CSRRows),
+        block.rows.nbytes,
+    )
 
 
 def sample_of(block: Block, parameters: SurveyParameters) -> KeyedRows:
@@ -174,11 +187,12 @@ class Surveyed:
     n_rows, n_features : int
     shift : ndarray of shape (d,), float64
         Close to the mean, exact in float32: subtracted from rows before they are multiplied or
-        summed. From the sample, so that no chunking shows in it.
+        summed. From the sample, so that no chunking shows in it. Zero for sparse rows, whose zeros
+        have to stay zeros.
     reach : ndarray of shape (d,), float64
         Largest distance of a value from the shift.
     quantisation : Quantisation
-    sample : ndarray of shape (m, d)
+    sample : ndarray or CSRRows of shape (m, d)
         Rows in the order of their numbers: all of them if they are few.
     sample_numbers : ndarray of shape (m,), int64
     sample_weights : ndarray of shape (m,), float64, or None
@@ -188,6 +202,8 @@ class Surveyed:
     weighted : bool
     metric : {"euclidean", "cosine"}
         For "cosine" the rows have length 1, and so do centers.
+    sparse : bool
+        Rows are sparse, in some block at least.
     """
 
     n_rows: int
@@ -195,17 +211,24 @@ class Surveyed:
     shift: Array
     reach: Array
     quantisation: Quantisation
-    sample: Array
+    sample: AnyRows
     sample_numbers: Array
     sample_weights: Array | None
     first_drawn: int
     weighted: bool
     metric: Metric = "euclidean"
+    sparse: bool = False
 
 
-def sample_size(n_clusters: int, n_features: int, itemsize: int) -> int:
-    """Return how many rows a sample for seeding holds: about 1,000 a cluster within 256 MB."""
-    affordable = SAMPLE_BYTES // max(1, n_features * itemsize)
+def sample_size(n_clusters: int, n_features: int, itemsize: int, *, sparse: bool = False) -> int:
+    """Return how many rows a sample for seeding holds: about 1,000 a cluster within 256 MB.
+
+    Sparse rows are taken to have 1,000 values at most, each with its column.
+    """
+    row_bytes = n_features * itemsize
+    if sparse:
+        row_bytes = min(n_features, _MOST_VALUES) * (itemsize + 4)
+    affordable = SAMPLE_BYTES // max(1, row_bytes)
     wanted = max(SAMPLE_MIN_ROWS, SAMPLE_ROWS_A_CLUSTER * n_clusters)
     return max(min(wanted, affordable), 2 * n_clusters)
 
@@ -280,7 +303,9 @@ class SharedSurvey:
 def _rows_to_sample(source: RowSource, n_clusters: int, seeding: bool) -> int:
     if not seeding:
         return SAMPLE_MIN_ROWS
-    return sample_size(n_clusters, source.n_features, source.block_dtype.itemsize)
+    return sample_size(
+        n_clusters, source.n_features, source.block_dtype.itemsize, sparse=source.sparse
+    )
 
 
 def _find(run: Run, n_clusters: int, m: int, seed: int) -> Survey:
@@ -296,6 +321,8 @@ def _find(run: Run, n_clusters: int, m: int, seed: int) -> Survey:
     if source.sizes is None:
         _check_row_count(found.ranges.n_rows, n_clusters, source.n_features)
         run.learn_sizes(tuple(size for _, size in found.ranges.block_sizes))
+    if source.sparse and source.n_bytes is None:
+        run.learn_bytes(found.ranges.n_bytes)
     if len(found.sample.keys) < min(m + 1, found.ranges.n_rows):
         # Out of luck, about once in 10**15 fits: keep every row's key.
         everything = replace(parameters, key_limit=2**64 - 1)
@@ -338,10 +365,12 @@ def _understood(found: Survey, m: int, source: RowSource) -> Surveyed:
     # Of the rows drawn first, whatever the number of clusters: fits of several numbers share
     # quantised sums. A float32 shift is exact in every working dtype, so float32 and float64 rows
     # that hold the same numbers are shifted alike.
-    mean = _mean(sample if m <= SAMPLE_MIN_ROWS else sample[order < SAMPLE_MIN_ROWS])
-    with np.errstate(over="ignore"):
-        narrow = mean.astype(np.float32).astype(np.float64)
-    shift = np.where(np.isfinite(narrow), narrow, mean)
+    shift = np.zeros(d)
+    if not ranges.sparse:
+        mean = _mean(sample if m <= SAMPLE_MIN_ROWS else sample[order < SAMPLE_MIN_ROWS])
+        with np.errstate(over="ignore"):
+            narrow = mean.astype(np.float32).astype(np.float64)
+        shift = np.where(np.isfinite(narrow), narrow, mean)
     return Surveyed(
         n_rows=ranges.n_rows,
         n_features=d,
@@ -354,6 +383,7 @@ def _understood(found: Survey, m: int, source: RowSource) -> Surveyed:
         first_drawn=int(np.argmin(order)),
         weighted=weighted,
         metric=source.metric,
+        sparse=ranges.sparse,
     )
 
 
@@ -387,7 +417,7 @@ def _check_weight(ranges: Ranges) -> None:
         raise RowsError("All values of sample_weight are zero: at least one must be positive.")
 
 
-def _mean(sample: Array) -> Array:
+def _mean(sample: AnyRows) -> Array:
     """Return the column means, summed in float64 and in an order that no dtype changes."""
     parts = (sample[i : i + 4096].astype(np.float64) for i in range(0, len(sample), 4096))
     total: Array = np.sum([part.sum(axis=0) for part in parts], axis=0)
@@ -452,6 +482,8 @@ def quantising_scale(reach: Array, n_rows: int) -> Array:
 
 def _check_resolution(surveyed: Surveyed, drawn: KeyedRows, names: tuple[str, ...] | None) -> None:
     """Warn where a column's range is so wide that its usual values are rounded coarsely."""
+    if surveyed.sparse:
+        return  # the usual values of a column are zeros, which are exact
     scale = surveyed.quantisation.scale[: surveyed.n_features]
     # One row more was drawn than the sample holds.
     n_rows = min(_SPREAD_ROWS, len(surveyed.sample))

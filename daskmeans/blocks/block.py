@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from daskmeans.errors import RowsError
+from daskmeans.kernels.csr import AnyRows, CSRRows, empty_like, is_sparse, side_by_side
 from daskmeans.kernels.directions import divide_by_lengths
-from daskmeans.typing import Array, Rows, Weights
+from daskmeans.typing import Weights
 
 # Rows that have to be widened are widened about this many bytes at a time.
 TILE_BYTES = 1 << 20
@@ -53,7 +54,7 @@ class Block:
         Position among the blocks; of joined ones that of the first.
     start : int or None
         Global number of the first row; None where nobody asks for it.
-    rows : ndarray of shape (r, d)
+    rows : ndarray or CSRRows of shape (r, d)
         In the dtype that they are stored in.
     weights : ndarray of shape (r,), float64, or None
         None means 1 for every row.
@@ -64,7 +65,7 @@ class Block:
 
     number: int
     start: int | None
-    rows: Rows
+    rows: AnyRows
     weights: Weights | None
     joined: tuple[int, ...] = ()
 
@@ -82,13 +83,19 @@ class Block:
         """Return a weight for each row."""
         return np.ones(len(self.rows)) if self.weights is None else self.weights
 
-    def tiles(self) -> Iterator[tuple[slice, Array, Array]]:
+    def tiles(self) -> Iterator[tuple[slice, Any, Weights]]:
         """Yield (row range, rows as float32 or float64 in C order, weights (r,) or (1,)).
 
-        The block at once where its rows are such already, else widened a tile at a time.
+        The block at once where its rows are such already, else widened a tile at a time; sparse
+        rows at once, and as such.
         """
         r, d = self.rows.shape
         dtype = working_dtype(self.rows.dtype)
+        if isinstance(self.rows, CSRRows):
+            if r:
+                weights = _ONE if self.weights is None else self.weights
+                yield slice(0, r), self.rows.astype(dtype), weights
+            return
         ready = self.rows.dtype == dtype and self.rows.flags.c_contiguous
         step = max(1, r if ready else TILE_BYTES // (d * dtype.itemsize))
         for start in range(0, r, step):
@@ -117,6 +124,13 @@ def not_finite(block: Block, row: int, feature_names: Sequence[str] | None = Non
     )
 
 
+def as_rows(part: Any) -> AnyRows:
+    """Return what was read as an array, or as sparse rows if it is sparse."""
+    if isinstance(part, CSRRows):
+        return part
+    return CSRRows.of(part) if is_sparse(part) and part.ndim == 2 else np.asarray(part)
+
+
 def no_direction(block: Block, row: int) -> RowsError:
     """Make the error for a row of zeros, where rows count by their directions."""
     place = f"row {row} of block {block.number}"
@@ -138,7 +152,7 @@ def divided(block: Block) -> Block:
     RowsError
         If a row is zero.
     """
-    directions = np.empty(block.rows.shape, working_dtype(block.rows.dtype))
+    directions = empty_like(block.rows, working_dtype(block.rows.dtype))
     for part, rows, _ in block.tiles():
         zero = divide_by_lengths(rows, directions[part])
         if zero >= 0:
@@ -163,7 +177,7 @@ def make_block(
     number, start : int
         See `Block`.
     parts : sequence of array-likes of shape (r, d_i)
-        The block's rows, split along the features.
+        The block's rows, split along the features. Sparse ones stay sparse.
     weights : array-like of shape (r,) or None
     n_features : int
         Expected sum of the d_i.
@@ -183,8 +197,7 @@ def make_block(
             f"Block {number} of X has masked values. k-means needs a value everywhere: fill or "
             "drop such rows first."
         )
-    arrays = [np.asarray(part) for part in parts]
-    rows = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=1)
+    rows = side_by_side([as_rows(part) for part in parts])
     expected = (len(rows) if n_rows is None else n_rows, n_features) if rows.ndim else None
     if rows.shape != expected:
         wanted = f"({'rows' if n_rows is None else n_rows}, {n_features})"
@@ -193,7 +206,7 @@ def make_block(
             "the array's blocks do not match its declared shape."
         )
     check_dtype(rows.dtype)
-    if not rows.dtype.isnative:
+    if not isinstance(rows, CSRRows) and not rows.dtype.isnative:
         rows = rows.astype(rows.dtype.newbyteorder("="))
     if weights is not None:
         weights = np.asarray(weights)

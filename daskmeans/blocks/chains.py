@@ -12,7 +12,7 @@ from dask.task_spec import DataNode, GraphNode
 from dask.typing import Key as TaskKey
 
 from daskmeans.blocks.source import Key, Part, RowSource
-from daskmeans.typing import Array
+from daskmeans.kernels.csr import AnyRows, CSRRows, is_sparse
 
 # An array that several blocks share travels with each of them.
 _SHARED_BYTES = 1 << 20
@@ -71,7 +71,7 @@ def unchained(source: RowSource) -> RowSource | None:
             if isinstance(task, DataNode):
                 if not _is_array(task):
                     continue
-                if task.value.nbytes <= _SHARED_BYTES:
+                if _n_bytes(task.value) <= _SHARED_BYTES:
                     small.add(task.key)
                 elif task.key != part.key:
                     return None
@@ -105,7 +105,7 @@ def held_elsewhere(source: RowSource) -> bool:
     return bool(keys) and all(_is_held(source.graph.get(key)) for key in keys)
 
 
-def with_blocks(source: RowSource, blocks: Iterable[Array]) -> RowSource:
+def with_blocks(source: RowSource, blocks: Iterable[AnyRows]) -> RowSource:
     """Return the source with its rows computed, one array for each block."""
     parts = tuple(
         (Chain((DataNode(f"kmeans-rows-{number}", rows),)),) for number, rows in enumerate(blocks)
@@ -146,7 +146,14 @@ def _ancestors(graph: Mapping[TaskKey, Any], key: TaskKey) -> list[GraphNode]:
 
 
 def _is_array(node: GraphNode) -> bool:
-    return isinstance(node, DataNode) and isinstance(node.value, np.ndarray)
+    return isinstance(node, DataNode) and (
+        isinstance(node.value, np.ndarray) or is_sparse(node.value)
+    )
+
+
+def _n_bytes(array: Any) -> int:
+    sparse = is_sparse(array) and not isinstance(array, CSRRows)
+    return int(array.data.nbytes if sparse else array.nbytes)
 
 
 def _is_held(node: Any) -> bool:

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from daskmeans.blocks.block import make_block, working_dtype
 from daskmeans.blocks.source import RowRange, RowSource
+from daskmeans.kernels.csr import empty_like, write_rows
 
 
 def with_directions(
@@ -35,12 +34,12 @@ def with_directions(
         return replace(source, metric="cosine")
     rows = source.whole_array()
     spans = [part for (part,) in source.parts if isinstance(part, RowRange)]
-    directions = np.empty(rows.shape, working_dtype(rows.dtype))
+    directions = empty_like(rows, working_dtype(rows.dtype))
 
     def divide(number: int) -> None:
         span = spans[number]
         block = make_block(number, span.start, [span.read()], None, source.n_features, divide=True)
-        directions[span.start : span.stop] = block.rows
+        write_rows(directions[span.start : span.stop], block.rows)
 
     for _ in for_each(divide, range(len(spans))):
         pass

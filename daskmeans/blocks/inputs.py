@@ -19,6 +19,7 @@ from daskmeans.blocks.spark_rows import is_spark
 from daskmeans.blocks.stored_rows import StoredRows, slabs
 from daskmeans.blocks.stores import MemoryMap, read_unit
 from daskmeans.errors import RowsError
+from daskmeans.kernels.csr import CSRRows, is_sparse
 from daskmeans.typing import Array
 
 ArrayLike: TypeAlias = Any
@@ -168,6 +169,34 @@ def _from_dask(array: da.Array, names: tuple[str, ...] | None) -> RowSource:
         tuple(tuple(Key(key) for key in row) for row in keys),
         graph=graph,
         feature_names=names,
+        sparse=is_sparse(array._meta),
+    )
+
+
+# What a row costs beside its values: as much as so many of them.
+_VALUES_A_ROW = 8
+# Values of a block for each feature: below, adding up what blocks yield takes longer than they do.
+_VALUES_A_FEATURE = 8
+
+
+def _sparse_source(rows: CSRRows, n_threads: int, names: tuple[str, ...] | None) -> RowSource:
+    """Cut sparse rows in memory into blocks of about equal work."""
+    a_thread = rows.n_values // (_VALUES_A_FEATURE * rows.n_features * n_threads)
+    most = n_threads * max(1, min(a_thread, _BLOCKS_A_THREAD))
+    n_blocks = max(1, min(rows.nbytes // _BLOCK_BYTES, most))
+    work = rows.indptr - rows.indptr[0] + _VALUES_A_ROW * np.arange(len(rows) + 1)
+    inner = np.searchsorted(work, work[-1] * np.arange(1, n_blocks) // n_blocks)
+    edges = [0, *np.unique(inner[(inner > 0) & (inner < len(rows))]).tolist(), len(rows)]
+    parts = tuple(RowRange(rows, a, b) for a, b in pairwise(edges))
+    return RowSource(
+        rows.n_features,
+        rows.dtype,
+        tuple(part.stop - part.start for part in parts),
+        tuple((part,) for part in parts),
+        feature_names=names,
+        in_memory=True,
+        sparse=True,
+        sparse_bytes=rows.nbytes,
     )
 
 
@@ -178,8 +207,8 @@ def row_source(
 
     Parameters
     ----------
-    rows : ndarray, memory map, dask array or DataFrame, zarr.Array, h5py.Dataset, HDF5Dataset, \
-            xarray.DataArray
+    rows : ndarray, CSRRows, memory map, dask array or DataFrame, zarr.Array, h5py.Dataset, \
+            HDF5Dataset, xarray.DataArray
     n_threads : int
         Blocks of an in-memory array are chosen to keep this many threads busy.
     feature_names : sequence of str, optional
@@ -203,6 +232,8 @@ def row_source(
     _check_2d(array)
     if dask.is_dask_collection(array):
         return _from_dask(array, names)
+    if isinstance(array, CSRRows):
+        return _sparse_source(array, n_threads, names)
     n_rows, n_features = (int(size) for size in array.shape)
     in_memory = isinstance(array, np.ndarray)
     if in_memory:

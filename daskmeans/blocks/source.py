@@ -11,7 +11,8 @@ import numpy as np
 from dask.typing import Key as TaskKey
 
 from daskmeans.blocks.block import working_dtype
-from daskmeans.typing import Metric, Rows
+from daskmeans.kernels.csr import AnyRows, CSRRows
+from daskmeans.typing import Metric
 
 
 class Readable(Protocol):
@@ -27,7 +28,7 @@ class Readable(Protocol):
 
 @dataclass(frozen=True)
 class RowRange:
-    """Rows start to stop of something that slices to NumPy arrays; read inside the task."""
+    """Rows start to stop of something that slices to arrays; read inside the task."""
 
     array: Any
     start: int
@@ -35,14 +36,15 @@ class RowRange:
 
     @property
     def resident(self) -> bool:
-        return isinstance(self.array, np.ndarray)
+        return isinstance(self.array, (np.ndarray, CSRRows))
 
-    def read(self) -> Rows:
-        return np.asarray(self.array[self.start : self.stop])
+    def read(self) -> AnyRows:
+        rows = self.array[self.start : self.stop]
+        return rows if isinstance(rows, CSRRows) else np.asarray(rows)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What travels to another process is the range's own rows, not the whole array.
-        if isinstance(self.array, np.ndarray):
+        if self.resident:
             return type(self), (self.read(), 0, self.stop - self.start)
         return type(self), (self.array, self.start, self.stop)
 
@@ -76,11 +78,15 @@ class RowSource:
         dask tasks behind the keys.
     feature_names : tuple of str, or None
     in_memory : bool
-        The rows are NumPy arrays of this process.
+        The rows are arrays of this process.
     metric : {"euclidean", "cosine"}
         For "cosine" the rows of blocks have length 1.
     unit_rows : bool
         The parts hold such rows; else they are divided by their lengths as blocks are made.
+    sparse : bool
+        The rows are declared to be sparse.
+    sparse_bytes : int or None
+        Size of all sparse rows in memory; None until it is known.
     """
 
     n_features: int
@@ -93,6 +99,8 @@ class RowSource:
     in_memory: bool = False
     metric: Metric = "euclidean"
     unit_rows: bool = False
+    sparse: bool = False
+    sparse_bytes: int | None = None
 
     @property
     def divides(self) -> bool:
@@ -105,8 +113,10 @@ class RowSource:
         return working_dtype(self.dtype) if self.metric == "cosine" else self.dtype
 
     @property
-    def kept_bytes(self) -> int:
-        """Size of all rows in memory, as blocks hold them."""
+    def kept_bytes(self) -> int | None:
+        """Size of all rows in memory, as blocks hold them; None until it is known."""
+        if self.sparse:
+            return self.sparse_bytes
         return self.n_rows * self.n_features * self.block_dtype.itemsize
 
     @property
@@ -125,8 +135,10 @@ class RowSource:
         return sum(self.known_sizes)
 
     @property
-    def n_bytes(self) -> int:
-        """Size of all rows in memory, in the dtype that they are stored in."""
+    def n_bytes(self) -> int | None:
+        """Size of all rows in memory, in the dtype that they are stored in; None if unknown."""
+        if self.sparse:
+            return self.sparse_bytes
         return self.n_rows * self.n_features * self.dtype.itemsize
 
     @property
@@ -134,11 +146,12 @@ class RowSource:
         """Global number of each block's first row; None while sizes are unknown."""
         return None if self.sizes is None else (0, *accumulate(self.sizes[:-1]))
 
-    def whole_array(self) -> Rows:
-        """Return the NumPy array behind an in-memory source."""
+    def whole_array(self) -> AnyRows:
+        """Return the array behind an in-memory source."""
         (part,) = self.parts[0]
         assert isinstance(part, RowRange)
-        return np.asarray(part.array)
+        array: AnyRows = part.array
+        return array
 
     def with_sizes(self, sizes: tuple[int, ...]) -> RowSource:
         return replace(self, sizes=sizes)

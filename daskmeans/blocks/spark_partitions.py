@@ -115,7 +115,7 @@ class PartitionToBlocks:
             if read and rows.shape[1] != read[0].shape[1]:
                 raise other_length(self.reader.features[0], rows.shape[1], read[0].shape[1], where)
             if self.divide:
-                rows = divided(Block(0, first, rows, None)).rows
+                rows = np.asarray(divided(Block(0, first, rows, None)).rows)
             read.append(rows)
             first += len(rows)
             size += rows.nbytes

@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from daskmeans.algorithms.minibatch import StepRecord
-from daskmeans.blocks.block import make_block
+from daskmeans.blocks.block import as_rows, make_block
 from daskmeans.blocks.inputs import weights_in_memory
 from daskmeans.edges.batch_sources import Batch, BatchSource, batch_source
 from daskmeans.edges.progress import tqdm
@@ -26,6 +26,7 @@ from daskmeans.edges.stream_checkpoint import StreamPosition, read_position, wri
 from daskmeans.errors import RowsError
 from daskmeans.estimators.minibatch import MiniBatchKMeans
 from daskmeans.estimators.rows import metric_of, stays_in_place
+from daskmeans.kernels.csr import AnyRows, CSRRows, joined
 from daskmeans.preprocessing.selection import is_frame
 from daskmeans.typing import Array
 
@@ -456,12 +457,12 @@ def _checked_first(batch: Batch, waiting: list[Batch], model: MiniBatchKMeans) -
     ------
     RowsError, ValueError
     """
-    rows: Any = batch.rows if is_frame(batch.rows) else np.asarray(batch.rows)
-    values = np.asarray(rows)
+    values = as_rows(batch.rows)
+    rows: Any = batch.rows if is_frame(batch.rows) else values
     if values.ndim != 2:
         raise RowsError(f"Expected 2D array, got {values.ndim}D array instead: a batch has rows.")
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        row, column = np.argwhere(~np.isfinite(values))[0]
+    if values.dtype.kind == "f" and (bad := _first_not_finite(values)) is not None:
+        row, column = bad
         raise RowsError(f"The batch contains NaN or infinity: row {row}, column {column}.")
     if waiting:
         before = waiting[0].rows
@@ -482,6 +483,18 @@ def _checked_first(batch: Batch, waiting: list[Batch], model: MiniBatchKMeans) -
     return replace(batch, rows=rows, weights=weights)
 
 
+def _first_not_finite(rows: AnyRows) -> tuple[int, int] | None:
+    """Return row and column of the first value that is NaN or infinite."""
+    values = rows.data[rows.span] if isinstance(rows, CSRRows) else rows.reshape(-1)
+    bad = np.flatnonzero(~np.isfinite(values))
+    if not bad.size:
+        return None
+    first = int(bad[0])
+    if isinstance(rows, CSRRows):
+        return int(rows.row_numbers()[first]), int(rows.indices[rows.span][first])
+    return divmod(first, rows.shape[1])
+
+
 def _together(waiting: list[Batch]) -> tuple[Any, Array | None]:
     """Return the rows and weights of batches as those of one."""
     if len(waiting) == 1:
@@ -496,4 +509,4 @@ def _together(waiting: list[Batch]) -> tuple[Any, Array | None]:
         import pandas as pd
 
         return pd.concat(rows, ignore_index=True), weights
-    return np.concatenate(rows), weights
+    return joined([as_rows(each) for each in rows]), weights

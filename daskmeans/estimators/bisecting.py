@@ -198,7 +198,7 @@ class BisectingKMeans(KMeans):
         )
         with observing(self._print_iteration):
             self._tree = bisect(run, surveyed, rules)
-        centers = self._center_set(run.source.dtype)
+        centers = self._center_set()
         self.cluster_centers_ = centers.centers
         in_memory = not is_lazy(X)
         costs = measure(run, [Assignment(centers)], keep_labels=in_memory)
@@ -214,8 +214,13 @@ class BisectingKMeans(KMeans):
         centers = self.init(rows, 2, random_state=random_state)
         return check_initial_centers(centers, 2, self.n_features_in_, self.metric)
 
-    def _center_set(self, dtype: np.dtype[Any]) -> CenterSet:
-        return TreeCenters.of_tree(self._tree, dtype)
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = False
+        return tags
+
+    def _center_set(self) -> CenterSet:
+        return TreeCenters.of_tree(self._tree)
 
     def _what_to_save(self) -> tuple[dict[str, Any], dict[str, Array]]:
         fitted = {name: getattr(self, name) for name in _SAVED}

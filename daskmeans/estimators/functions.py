@@ -15,6 +15,7 @@ from daskmeans.algorithms.survey import survey
 from daskmeans.blocks.inputs import ArrayLike
 from daskmeans.estimators.kmeans import KMeans
 from daskmeans.estimators.rows import open_rows
+from daskmeans.kernels.csr import as_dense
 from daskmeans.typing import Array, Metric
 
 
@@ -138,7 +139,7 @@ def kmeans_plusplus(
     run = open_rows(model, X, sample_weight, reset=True)
     surveyed = survey(run, n_clusters, new_seed(generator))
     chosen = kmeans_plusplus_rows(surveyed, n_clusters, generator, n_local_trials)
-    centers = np.asarray(surveyed.sample[chosen], dtype=np.float64)
+    centers = as_dense(surveyed.sample[chosen])
     if metric == "cosine":
         centers = unit_centers(centers)
     return centers, surveyed.sample_numbers[chosen]

@@ -60,6 +60,7 @@ from daskmeans.estimators.rows import (
     check_initial_centers,
     check_named,
     check_rows,
+    in_one_block,
     open_rows,
 )
 from daskmeans.estimators.saving import (
@@ -217,6 +218,9 @@ class KMeans(
     such rows, which are twice the cosine distances; `tol` is in units of their variance; and a
     cluster whose rows cancel out keeps its center. Dhillon and Modha, "Concept decompositions for
     large sparse text data using clustering", Machine Learning 42, 2001.
+    Sparse rows have the labels that they have as dense ones. Every distance is computed for them,
+    whatever `algorithm` is, and from the values that are stored alone. Centers are dense: they and
+    the sums of each thread take 8 bytes a cluster and feature.
 
     Examples
     --------
@@ -321,8 +325,9 @@ class KMeans(
         ----------
         X : array-like of shape (n_samples, n_features)
             NumPy array, memory map, dask array (any chunks, unknown sizes included), zarr.Array,
-            h5py.Dataset, pandas or dask DataFrame, xarray.DataArray with two dimensions, or Spark
-            DataFrame, of which `daskmeans.spark.spark_rows` chooses columns.
+            h5py.Dataset, pandas or dask DataFrame, xarray.DataArray with two dimensions; a SciPy
+            sparse matrix or array, or a dask array of such blocks, which never become dense; or a
+            Spark DataFrame, of which `daskmeans.spark.spark_rows` chooses columns.
         y : None
             Ignored, here for scikit-learn's interface.
         sample_weight : array-like or dask array of shape (n_samples,), or str, default=None
@@ -605,7 +610,7 @@ class KMeans(
         if is_lazy(X):
             return self._lazy_labels(X)
         labels = np.empty(len(rows), np.int32)
-        fill(label_rows, rows, self._center_set(rows.dtype), labels, self.metric)
+        fill(label_rows, rows, self._center_set(), labels, self.metric)
         return labels
 
     def transform(self, X: ArrayLike) -> Any:
@@ -642,10 +647,10 @@ class KMeans(
         n_clusters = len(self.cluster_centers_)
         if is_lazy(X):
             array = as_dask_array(X)
-            centers, dtype = self._center_set(array.dtype), _distance_dtype(array.dtype)
+            centers, dtype = self._center_set(), _distance_dtype(array.dtype)
             return map_lazily(measure, array, centers, dtype, n_clusters, metric=self.metric)
         distances = np.empty((len(rows), n_clusters), _distance_dtype(rows.dtype))
-        fill(measure, rows, self._center_set(rows.dtype), distances, self.metric)
+        fill(measure, rows, self._center_set(), distances, self.metric)
         return distances
 
     def score(self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None) -> float:
@@ -675,7 +680,7 @@ class KMeans(
         """
         check_is_fitted(self)
         run = open_rows(self, X, sample_weight, reset=False)
-        centers = self._center_set(run.source.dtype)
+        centers = self._center_set()
         costs = measure(run, [Assignment(centers)], keep_labels=False)
         return -inertia_by(self.metric, costs.inertias()[0])
 
@@ -876,23 +881,27 @@ class KMeans(
             IterationRecord(**checked_numbers(record)) for record in fitted["history_"]
         ]
 
-    def _center_set(self, dtype: np.dtype[Any]) -> CenterSet:
+    def _center_set(self) -> CenterSet:
         centers = np.asarray(self.cluster_centers_, dtype=np.float64)
-        return CenterSet.make(centers, model_shift(centers), dtype)
+        return CenterSet.make(centers, model_shift(centers))
 
     def _with_column(self, X: ArrayLike, function: RowFunction, name: str) -> Any:
         """Return a Spark DataFrame with one column more."""
         rows = as_spark_rows(X, fitted=self)
         check_named(self, rows)
-        return with_column(rows, function, self._center_set(rows.dtype), name, self.metric)
+        return with_column(rows, function, self._center_set(), name, self.metric)
 
     def _lazy_labels(self, X: ArrayLike, sizes: tuple[int, ...] | None = None) -> Any:
         if is_spark(X):
             return self._with_column(X, label_rows, PREDICTION)
-        array = as_dask_array(X) if is_lazy(X) else da.from_array(check_rows(self, X, reset=False))
-        centers = self._center_set(array.dtype)
-        dtype = np.dtype(np.int32)
+        array = as_dask_array(X) if is_lazy(X) else in_one_block(check_rows(self, X, reset=False))
+        centers, dtype = self._center_set(), np.dtype(np.int32)
         return map_lazily(label_rows, array, centers, dtype, sizes=sizes, metric=self.metric)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     @property
     def _n_features_out(self) -> int:

@@ -52,9 +52,10 @@ from daskmeans.estimators.saving import (
     checked_sizes,
     saved_by_name,
 )
+from daskmeans.kernels.csr import AnyRows, CSRRows
 from daskmeans.passes.runner import Runner, run_here
 from daskmeans.passes.schedulers import local_scheduler, thread_count
-from daskmeans.typing import Array, Metric, Rows
+from daskmeans.typing import Array, Metric
 
 _log = logging.getLogger("daskmeans")
 
@@ -351,7 +352,6 @@ class MiniBatchKMeans(KMeans):
             state, record = step(
                 state,
                 run,
-                _dtype_of(run),
                 rules,
                 weighted=sample_weight is not None,
                 feature_names=self._names(),
@@ -553,11 +553,12 @@ class MiniBatchKMeans(KMeans):
             return 3 * self.n_clusters
         return self.init_size
 
-    def _batch_seeding(self, rows: Rows, *, several: bool) -> Seeding:
+    def _batch_seeding(self, rows: AnyRows, *, several: bool) -> Seeding:
         init: Any = self.init
         n_init = self.n_init
         if callable(init):
-            init = self._from_callable(init, rows)
+            given = rows.to_scipy() if isinstance(rows, CSRRows) else rows
+            init = self._from_callable(init, given)
         elif not isinstance(init, str):
             init = check_initial_centers(init, self.n_clusters, self.n_features_in_, self.metric)
             n_init = 1
@@ -619,7 +620,7 @@ class MiniBatchKMeans(KMeans):
     def _label(self, run: Runner | InHand, X: ArrayLike) -> None:
         in_memory = not is_lazy(X)
         centers = self.cluster_centers_
-        center_set = CenterSet.make(centers, model_shift(centers), _dtype_of(run))
+        center_set = CenterSet.make(centers, model_shift(centers))
         costs = measure(run, [Assignment(center_set)], keep_labels=in_memory)
         self.inertia_ = inertia_by(self.metric, costs.inertias()[0])
         self.cluster_sizes_ = costs.counts[0]
@@ -650,7 +651,3 @@ def _checked_state(fields: Mapping[str, Any]) -> dict[str, Any]:
         if type(value) is not int or not 0 <= value < 2**64:
             raise ValueError(f"{name} is {value!r}, not a whole number of 64 bits")
     return state
-
-
-def _dtype_of(run: Runner | InHand) -> np.dtype[Any]:
-    return run.block.rows.dtype if isinstance(run, InHand) else run.source.dtype

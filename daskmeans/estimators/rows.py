@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import dask
+import dask.array as da
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.utils import get_tags
 from sklearn.utils.validation import validate_data
 
 from daskmeans.algorithms.assignment import CenterSet, model_shift
@@ -25,6 +27,7 @@ from daskmeans.blocks.inputs import (
 from daskmeans.blocks.source import RowSource
 from daskmeans.blocks.spark_rows import SparkRows, is_spark, spark_rows
 from daskmeans.errors import RowsError
+from daskmeans.kernels.csr import CSRRows, is_sparse
 from daskmeans.passes.persist import Persist
 from daskmeans.passes.runner import Runner
 from daskmeans.passes.schedulers import thread_count, thread_pool
@@ -38,7 +41,10 @@ def stays_in_place(X: ArrayLike) -> bool:
 
 
 def check_rows(estimator: BaseEstimator, X: ArrayLike, *, reset: bool) -> ArrayLike:
-    """Check shape, dtype and feature names of X; return rows to read, in C order if in memory.
+    """Check shape, dtype and feature names of X; return rows to read.
+
+    Rows in memory come back in C order, or as CSRRows if they are sparse, of whatever format: where
+    the estimator's tags say that it takes such.
 
     NaN and infinity are not looked for here: the pass that reads the rows finds them.
 
@@ -51,12 +57,30 @@ def check_rows(estimator: BaseEstimator, X: ArrayLike, *, reset: bool) -> ArrayL
         raise RowsError(
             "X has masked values. k-means needs a value everywhere: fill or drop such rows first."
         )
+    accepts_sparse = get_tags(estimator).input_tags.sparse
     if not stays_in_place(X):
+        if isinstance(X, CSRRows):
+            X = X.to_scipy()
+        elif is_sparse(X) and hasattr(X, "to_scipy_sparse"):
+            X = X.to_scipy_sparse()
         checked = validate_data(
-            estimator, X, reset=reset, order="C", ensure_all_finite=False, accept_sparse=False
+            estimator,
+            X,
+            reset=reset,
+            order="C",
+            ensure_all_finite=False,
+            accept_sparse="csr" if accepts_sparse else False,
         )
+        if is_sparse(checked):
+            return CSRRows.of(checked)
         return checked if checked.dtype.isnative else checked.astype(checked.dtype.newbyteorder())
     source = row_source(X)
+    if source.sparse and not accepts_sparse:
+        raise RowsError(
+            f"X is sparse, and {type(estimator).__name__} takes dense rows. Reduce the rows first, "
+            "by scikit-learn's TruncatedSVD, or make blocks that fit dense: "
+            "X.map_blocks(lambda block: block.toarray())."
+        )
     columns = column_names(X) if hasattr(X, "columns") else None
     if columns is not None:
         _check_columns(estimator, list(columns), reset=reset)
@@ -79,6 +103,14 @@ def _check_columns(estimator: BaseEstimator, columns: list[str], *, reset: bool)
             "The feature names should match those that were passed during fit: "
             f"expected {list(fitted)}, got {columns}."
         )
+
+
+def in_one_block(rows: ArrayLike) -> da.Array:
+    """Return checked rows in memory as a dask array; sparse ones with a single block."""
+    if isinstance(rows, CSRRows):
+        matrix = rows.to_scipy()
+        return da.from_array(matrix, chunks=matrix.shape, asarray=False)
+    return da.from_array(rows)
 
 
 def open_rows(
@@ -133,14 +165,14 @@ def open_blocks(
     return Runner(measured(source, metric_of(estimator)), persist=persist)
 
 
-def center_set_of(model: Any, dtype: np.dtype[Any]) -> CenterSet:
-    """Return the centers of a fitted model, which label rows of a dtype as its `predict` does."""
+def center_set_of(model: Any) -> CenterSet:
+    """Return the centers of a fitted model, which label rows as its `predict` does."""
     own = getattr(model, "_center_set", None)
     if own is not None:
-        found: CenterSet = own(dtype)
+        found: CenterSet = own()
         return found
     centers = np.asarray(model.cluster_centers_, dtype=np.float64)
-    return CenterSet.make(centers, model_shift(centers), dtype)
+    return CenterSet.make(centers, model_shift(centers))
 
 
 def as_spark_rows(

@@ -284,7 +284,7 @@ def _scores(
     # The fits have told the inertia.
     others = [name for name in metrics if name != "inertia"]
     if others:
-        centers = [center_set_of(model, run.source.dtype) for model in models.values()]
+        centers = [center_set_of(model) for model in models.values()]
         drawing = new_seed(np.random.RandomState(seed))
         found.update(metrics_of_centers(run, centers, others, _SAMPLE_SIZE, drawing))
     return {name: np.array(found[name], dtype=np.float64) for name in metrics}

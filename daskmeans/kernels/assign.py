@@ -8,12 +8,13 @@ best and second-best scores lie within the rounding bound is decided again by th
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import cache, singledispatch
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from daskmeans.kernels.compile import inlined, kernel, rarely_called
+from daskmeans.kernels.csr import AnyRows
 from daskmeans.kernels.strip import nearest_in_strip, transpose_strip
 from daskmeans.kernels.vector import TILE_CENTERS, strip_rows
 from daskmeans.typing import Array
@@ -227,7 +228,8 @@ def _label_block(rows, packed, rows_a_strip, labels):
     return -1
 
 
-def label_block(rows: Array, packed: PackedCenters, labels: Array) -> int:
+@singledispatch
+def label_block(rows: AnyRows, packed: PackedCenters, labels: Array) -> int:
     """Write the label of each row of a block; return the first row that is not finite, or -1.
 
     Parameters

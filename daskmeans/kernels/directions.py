@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import singledispatch
+
 import numpy as np
 
 from daskmeans.kernels.compile import kernel, rarely_called
+from daskmeans.kernels.csr import AnyRows
 
 # Sums of squares between these have kept their digits.
-_SMALLEST_SQUARE, _LARGEST_SQUARE = 1e-280, 1e280
+SMALLEST_SQUARE, LARGEST_SQUARE = 1e-280, 1e280
 
 
 @rarely_called
@@ -41,11 +44,10 @@ def _divide_far_row(
 
 
 @kernel
-def divide_by_lengths(
+def _divide_by_lengths(
     rows,  # IN  (r, d) float32 or float64, C order
     directions,  # OUT (r, d) float32 or float64: rows of length 1, each value rounded once more
 ):
-    """Fill `directions`; return the first row of zeros, or -1. Rows not finite stay as they are."""
     # Squares are added feature by feature in float64, so the same numbers have the same length in
     # any dtype and in any block. Four rows at a time: one sum alone would wait for each addition.
     last = rows.shape[0] - 1
@@ -63,10 +65,23 @@ def divide_by_lengths(
         squares[0], squares[1], squares[2], squares[3] = s0, s1, s2, s3
         for i in range(start, min(start + 4, last + 1)):
             square = squares[i - start]
-            if _SMALLEST_SQUARE < square < _LARGEST_SQUARE:
+            if SMALLEST_SQUARE < square < LARGEST_SQUARE:
                 length = np.sqrt(square)
                 for f in range(rows.shape[1]):
                     directions[i, f] = np.float64(rows[i, f]) / length
             elif not _divide_far_row(rows, i, directions):
                 return i
     return -1
+
+
+@singledispatch
+def divide_by_lengths(rows: AnyRows, directions: AnyRows) -> int:
+    """Divide rows by their lengths; return the first row of zeros, or -1.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (r, d), float32 or float64, C order
+        Those that are not finite stay as they are.
+    directions : ndarray of shape (r, d), float32 or float64; overwritten
+    """
+    return int(_divide_by_lengths(rows, directions))

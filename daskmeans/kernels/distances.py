@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from functools import singledispatch
+
 import numpy as np
 
 from daskmeans.kernels.assign import sq_distances_by_definition
 from daskmeans.kernels.compile import kernel
+from daskmeans.kernels.csr import AnyRows
 from daskmeans.kernels.exact_sum import add_all_exactly
 from daskmeans.typing import Array
 
 
 @kernel
-def distances_to_centers(
+def _distances_to_centers(
     rows,  # IN  (r, d) float32 or float64, C order
     transposed,  # IN  (d, k) float64 centers
     distances,  # OUT (r, k) float32 or float64, not squared
 ):
-    """Fill `distances`; return the first row that is not finite, or -1."""
     # One row's k running sums stay in the first-level cache.
     k = transposed.shape[1]
     squares = np.empty(k, np.float64)
@@ -28,22 +30,19 @@ def distances_to_centers(
     return -1
 
 
-@kernel
-def cosine_distances_to_centers(
-    rows,  # IN  (r, d) float32 or float64, C order, of length 1
-    transposed,  # IN  (d, k) float64 centers, of length 1
-    distances,  # OUT (r, k) float32 or float64, 1 less the cosine
-):
-    """Fill `distances`; return the first row that is not finite, or -1."""
-    # From the differences: 1 less a product would lose the digits of small distances.
-    k = transposed.shape[1]
-    squares = np.empty(k, np.float64)
-    for i in range(rows.shape[0]):
-        if not sq_distances_by_definition(rows, i, transposed, squares):
-            return i
-        for j in range(k):
-            distances[i, j] = 0.5 * squares[j]
-    return -1
+@singledispatch
+def distances_to_centers(rows: AnyRows, transposed: Array, distances: Array) -> int:
+    """Write the distance of each row to each center; return the first row not finite, or -1.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (r, d), float32 or float64, C order
+    transposed : ndarray of shape (d, k), float64
+        The centers.
+    distances : ndarray of shape (r, k), float32 or float64; overwritten
+        Not squared.
+    """
+    return int(_distances_to_centers(rows, transposed, distances))
 
 
 @kernel
@@ -73,7 +72,8 @@ def _sq_distances_to_own(
         sq_distances[i2], sq_distances[i3] = s2, s3
 
 
-def sq_distances_to_own(rows: Array, labels: Array, centers: Array) -> Array:
+@singledispatch
+def sq_distances_to_own(rows: AnyRows, labels: Array, centers: Array) -> Array:
     """Return the squared distance of each row to the center of its label.
 
     Parameters

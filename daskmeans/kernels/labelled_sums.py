@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import singledispatch
+
 from daskmeans.kernels.compile import kernel
+from daskmeans.kernels.csr import AnyRows
 from daskmeans.kernels.exact_sum import add_each_exactly
 from daskmeans.kernels.lloyd import CLEAN, OUT_OF_RANGE
 from daskmeans.kernels.quantised_sums import add_rows
@@ -21,8 +24,9 @@ def _sum_labelled(
     return add_rows(rows, 0, rows.shape[0], labels, None, weights, shift, scale, sums)
 
 
+@singledispatch
 def sum_labelled(
-    rows: Array, labels: Labels, weights: Array, shift: Array, scale: Array, sums: Array
+    rows: AnyRows, labels: Labels, weights: Array, shift: Array, scale: Array, sums: Array
 ) -> int:
     """Add rows to the quantised sums of their clusters; see `kernels.quantised_sums.add_rows`.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import singledispatch
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from daskmeans.kernels.bounds import (
     strip_scratch,
 )
 from daskmeans.kernels.compile import kernel, rarely_called
+from daskmeans.kernels.csr import AnyRows
 from daskmeans.kernels.quantised_sums import SUM_LANES, add_rows
 from daskmeans.kernels.strip import differing, nearest_in_strip, transpose_strip
 from daskmeans.kernels.vector import TILE_CENTERS, strip_rows
@@ -224,8 +226,9 @@ def _rows_a_chunk(rows: Array, budget: int, largest: int) -> int:
     return strip_rows(rows.dtype) * max(1, min(largest, budget // strip_bytes))
 
 
+@singledispatch
 def lloyd_block(
-    rows: Array,
+    rows: Any,
     weights: Array,
     packed: PackedCenters,
     shift: Array,
@@ -300,6 +303,7 @@ def _sum_block(rows, weights, shift, scale, sums):
     return OUT_OF_RANGE if strange != 0 else CLEAN
 
 
-def sum_block(rows: Array, weights: Array, shift: Array, scale: Array, sums: Array) -> int:
+@singledispatch
+def sum_block(rows: AnyRows, weights: Array, shift: Array, scale: Array, sums: Array) -> int:
     """Add all rows of a block to one set of sums, (1, sums_width(d)); see `lloyd_block`."""
     return int(_sum_block(rows, weights, shift, scale, sums))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import singledispatch
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,8 @@ def _fold_ranges(
             poison[j] += x * 0.0
 
 
-def column_ranges(rows: np.ndarray[Any, Any]) -> tuple[Any, Any, int]:
+@singledispatch
+def column_ranges(rows: Any) -> tuple[Any, Any, int]:
     """Return the minimum and maximum of each column and the first row that is not finite.
 
     Parameters

@@ -130,7 +130,7 @@ def evaluate(
             "for one of them only. Evaluate each kind by itself."
         )
     run = open_rows(listed[0], X, sample_weight, reset=False, persist="auto")
-    centers = [center_set_of(model, run.source.dtype) for model in listed]
+    centers = [center_set_of(model) for model in listed]
     for each in centers:
         if each.centers.shape[1] != run.source.n_features:
             raise ValueError(

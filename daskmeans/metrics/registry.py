@@ -15,6 +15,7 @@ from daskmeans.algorithms.judging import Judged, Wanted, judge
 from daskmeans.algorithms.labelled import Clustering
 from daskmeans.algorithms.survey import SAMPLE_MIN_ROWS, Run, Surveyed
 from daskmeans.blocks.block import Block
+from daskmeans.kernels.csr import AnyRows, CSRRows
 from daskmeans.typing import Array, Labels
 
 SILHOUETTE = "silhouette"
@@ -124,7 +125,7 @@ def values_of(
     clusterings: Sequence[Clustering],
     names: Sequence[str],
     surveyed: Surveyed | None,
-    sampled: tuple[Array, list[Labels]] | None,
+    sampled: tuple[AnyRows, list[Labels]] | None,
 ) -> dict[str, list[Any]]:
     """Return each metric of each clustering, from at most two passes for all.
 
@@ -160,10 +161,11 @@ def _both(one: Wanted, other: Wanted) -> Wanted:
     return Wanted(*(a or b for a, b in zip(vars(one).values(), vars(other).values(), strict=True)))
 
 
-def _silhouette(rows: Array, labels: Labels, metric: str) -> float:
+def _silhouette(rows: AnyRows, labels: Labels, metric: str) -> float:
     if not 1 < len(np.unique(labels)) < len(rows):
         return np.nan
-    return float(silhouette_score(rows, labels, metric=metric))
+    given = rows.to_scipy() if isinstance(rows, CSRRows) else rows
+    return float(silhouette_score(given, labels, metric=metric))
 
 
 def drawn(surveyed: Surveyed, sample_size: int, seed: int) -> Array:
@@ -174,7 +176,7 @@ def drawn(surveyed: Surveyed, sample_size: int, seed: int) -> Array:
     return np.sort(np.random.RandomState(seed % 2**32).choice(n, sample_size, replace=False))
 
 
-def label_sample(clusterings: Sequence[Clustering], rows: Array) -> list[Labels]:
+def label_sample(clusterings: Sequence[Clustering], rows: AnyRows) -> list[Labels]:
     """Return the labels of sampled rows by each model."""
     block = Block(0, None, rows, None)
     return [each.centers.label(block) for each in clusterings if each.centers is not None]

@@ -119,13 +119,13 @@ def check_fits(client: Any, source: RowSource, *, kept: bool) -> None:
     if not limits:
         return
     number, size = _largest_block(source)
-    if size > max(limits):
+    if size is not None and size > max(limits):
         raise ClusterError(
             f"{_capital(_place(source, number))} needs {format_bytes(size)}, and no worker may "
             f"hold more than {format_bytes(max(limits))}. Rechunk X to smaller blocks, or give "
             "the workers more memory."
         )
-    if kept and source.kept_bytes > sum(limits):
+    if kept and source.kept_bytes is not None and source.kept_bytes > sum(limits):
         raise ClusterError(
             f"{format_bytes(source.kept_bytes)} of rows were to be kept by workers that may hold "
             f"{format_bytes(sum(limits))} together. Add workers; or pass a dask array or a store "
@@ -158,10 +158,10 @@ def explained(source: RowSource) -> Iterator[None]:
         if source.sizes is None:
             work = "blocks of unknown size"
         elif block is not None:
-            work = f"{_place(source, block)}, {format_bytes(_block_bytes(source, block))}"
+            work = f"{_place(source, block)}, {_said(_block_bytes(source, block))}"
         else:
             block, size = _largest_block(source)
-            work = f"blocks one by one, the largest {_place(source, block)}, {format_bytes(size)}"
+            work = f"blocks one by one, the largest {_place(source, block)}, {_said(size)}"
         raise ClusterError(
             f"{error.allowed_failures + 1} workers died one after the other at the task "
             f"{error.task!r}, the last one at {error.last_worker.address}. It works on {work}; "
@@ -187,14 +187,21 @@ def _memory_limits(client: Any) -> list[int]:
     return limits if all(limits) else []
 
 
-def _largest_block(source: RowSource) -> tuple[int, int]:
+def _largest_block(source: RowSource) -> tuple[int, int | None]:
     """Return the number of the block with most rows, and its bytes."""
     number = max(range(source.n_blocks), key=source.known_sizes.__getitem__)
     return number, _block_bytes(source, number)
 
 
-def _block_bytes(source: RowSource, number: int) -> int:
-    return source.known_sizes[number] * source.n_features * source.dtype.itemsize
+def _block_bytes(source: RowSource, number: int) -> int | None:
+    """Return the bytes of a block; of sparse ones their share, or None while that is unknown."""
+    if source.n_bytes is None:
+        return None
+    return source.known_sizes[number] * source.n_bytes // max(1, source.n_rows)
+
+
+def _said(n_bytes: int | None) -> str:
+    return "of unknown size" if n_bytes is None else format_bytes(n_bytes)
 
 
 def _place(source: RowSource, number: int) -> str:

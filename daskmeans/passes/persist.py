@@ -53,13 +53,15 @@ def decide(source: RowSource, persist: Persist, scheduler: Scheduler, client: An
                 "the current scheduler has neither. Use threads or a Client, or persist='auto'."
             )
         return False
-    size = format_bytes(source.kept_bytes)
+    if source.kept_bytes is None and persist == "auto":
+        return False  # until the first pass has seen how many values rows have
+    size = "as many as there are" if source.kept_bytes is None else format_bytes(source.kept_bytes)
     if persist is True:
         _log.info("Rows are kept in memory, as persist=True asks: %s.", size)
         return True
     free = free_memory(client) // _ROWS_SHARE
     where = "this machine" if client is None else "the cluster's workers"
-    if source.kept_bytes <= free:
+    if source.kept_bytes is not None and source.kept_bytes <= free:
         _log.info(
             "Rows are kept in memory: %s of at most %s, half of what is free on %s.",
             size,
@@ -94,7 +96,7 @@ def placed_on_cluster(client: Any, source: RowSource) -> RowSource:
 
     It does not wait for them: the next pass does, block by block.
     """
-    if source.in_memory:
+    if source.in_memory and not source.sparse:
         first = source.parts[0][0]
         assert isinstance(first, RowRange)
         array = da.from_array(np.asarray(first.array), chunks=(source.known_sizes, -1))

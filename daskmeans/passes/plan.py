@@ -6,15 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic
 
-import numpy as np
 from dask.task_spec import TaskRef
 
-from daskmeans.blocks.block import Block, make_block
+from daskmeans.blocks.block import Block, as_rows, make_block
 from daskmeans.blocks.chains import Chain
 from daskmeans.blocks.source import Key, Part, Readable, RowRange
 from daskmeans.errors import DaskMeansError, RowsError
+from daskmeans.kernels.csr import AnyRows, side_by_side
 from daskmeans.partials import PartialT
-from daskmeans.typing import Rows
 
 
 @dataclass(frozen=True)
@@ -117,10 +116,9 @@ def handed_over(step: Pass[PartialT]) -> Pass[PartialT]:
     return step
 
 
-def join_parts(*parts: Any) -> Rows:
+def join_parts(*parts: Any) -> AnyRows:
     """The task that reads the rows of a block and only keeps them."""
-    arrays = [np.asarray(_taken(part)) for part in parts]
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=1)
+    return side_by_side([as_rows(_taken(part)) for part in parts])
 
 
 @dataclass(frozen=True)
@@ -131,14 +129,14 @@ class DividedRows:
     start: int
     n_features: int
 
-    def __call__(self, *parts: Any) -> Rows:
+    def __call__(self, *parts: Any) -> AnyRows:
         read = [_taken(part) for part in parts]
         return make_block(self.number, self.start, read, None, self.n_features, divide=True).rows
 
 
 def rows_until(start: int, rows: Any) -> int:
     """The task that numbers the rows after a block of unknown size: its start plus its rows."""
-    return start + len(rows)
+    return start + int(rows.shape[0])
 
 
 def merge(*partials: PartialT) -> PartialT:

@@ -17,6 +17,7 @@ from dask.typing import Key as TaskKey
 from daskmeans.blocks.block import Block, make_block
 from daskmeans.blocks.chains import weights_graph
 from daskmeans.blocks.source import Key, RowRange, RowSource
+from daskmeans.kernels.csr import joined
 from daskmeans.partials import PartialT
 from daskmeans.passes.graph import MOST_LITERAL_BYTES, Graph, with_merge_tree
 from daskmeans.passes.placement import placed_groups
@@ -94,7 +95,7 @@ def _joined(blocks: list[Block]) -> list[Block]:
     def close() -> None:
         nonlocal small, size
         if len(small) > 1:
-            rows = np.concatenate([block.rows for block in small])
+            rows = joined([block.rows for block in small])
             weights = None
             if small[0].weights is not None:
                 weights = np.concatenate([block.row_weights() for block in small])

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -135,15 +136,21 @@ class Runner:
         self._given = self._given.with_sizes(sizes)
         self._place()
 
+    def learn_bytes(self, n_bytes: int) -> None:
+        """Take over the size of sparse rows, found in a pass."""
+        self.source = replace(self.source, sparse_bytes=n_bytes)
+        self._given = replace(self._given, sparse_bytes=n_bytes)
+        self._place()
+
     @property
     def bytes_read(self) -> int:
         """Bytes of rows, by their size in memory, that were read or computed so far.
 
-        0 for rows that were in memory, and until the number of rows is known.
+        0 for rows that were in memory, and until their number and size are known.
         """
         if self._n_reads == 0 or self.source.sizes is None:
             return 0
-        return self._n_reads * self.source.n_bytes
+        return self._n_reads * (self.source.n_bytes or 0)
 
     @property
     def row_state_bytes(self) -> int:

@@ -13,7 +13,7 @@ import time
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any, Generic
 
@@ -261,11 +261,15 @@ class SparkRunner:
     @property
     def bytes_read(self) -> int:
         """Bytes of rows that were read: once, to be kept by Spark."""
-        return self.source.n_bytes
+        return self.source.n_bytes or 0
 
     def learn_sizes(self, sizes: tuple[int, ...]) -> None:
         """Take over the rows of each block, which are known."""
         self.source = self.source.with_sizes(sizes)
+
+    def learn_bytes(self, n_bytes: int) -> None:
+        """Take over the size of sparse rows, found in a pass."""
+        self.source = replace(self.source, sparse_bytes=n_bytes)
 
     def __call__(self, step: Pass[PartialT]) -> PartialT:
         """Run a pass and return the merged partial of all blocks."""

@@ -9,6 +9,7 @@ import numpy as np
 from daskmeans.algorithms.density import density, plane_of_features, principal_plane
 from daskmeans.algorithms.survey import survey
 from daskmeans.blocks.inputs import ArrayLike
+from daskmeans.errors import RowsError
 from daskmeans.estimators.rows import open_rows
 from daskmeans.plots.axes import ORANGE, axes_or_new, cluster_colors, names_of_features
 
@@ -76,6 +77,11 @@ def clusters(
     from matplotlib.colors import LogNorm
 
     run = open_rows(model, X, None, reset=False)
+    if run.source.sparse:
+        raise RowsError(
+            "X is sparse, and the plane of a picture is that of dense rows. Reduce the rows first, "
+            "for instance with scikit-learn's TruncatedSVD."
+        )
     surveyed = survey(run, 1, random_state, seeding=False)
     if chosen is None:
         plane, shares = principal_plane(surveyed)

@@ -11,6 +11,7 @@ from daskmeans.algorithms.survey import survey
 from daskmeans.blocks.block import Block
 from daskmeans.blocks.inputs import ArrayLike
 from daskmeans.estimators.rows import center_set_of, open_rows
+from daskmeans.kernels.csr import CSRRows
 from daskmeans.plots.axes import GRAY, axes_or_new, cluster_colors
 
 if TYPE_CHECKING:
@@ -69,14 +70,15 @@ def silhouette(
     if n_samples < len(rows):
         drawn = np.random.RandomState(random_state).choice(len(rows), n_samples, replace=False)
         rows = rows[np.sort(drawn)]
-    labels = center_set_of(model, rows.dtype).label(Block(0, None, rows, None))
+    labels = center_set_of(model).label(Block(0, None, rows, None))
     found = np.unique(labels)
     if not 1 < len(found) < len(rows):
         raise ValueError(
             f"The sample of {len(rows)} rows falls into {len(found)} clusters: a silhouette takes "
             "at least two, and fewer than rows. Draw more rows, or fit more clusters."
         )
-    values = silhouette_samples(rows, labels, metric=surveyed.metric)
+    given = rows.to_scipy() if isinstance(rows, CSRRows) else rows
+    values = silhouette_samples(given, labels, metric=surveyed.metric)
     k = len(model.cluster_centers_)
     ax = axes_or_new(ax, 6.4, min(14, max(4.8, 0.3 * k + 1.5)))
     colors = cluster_colors(k)

@@ -268,7 +268,7 @@ class KMeansModel(KMeansParams, Model, MLWritable, MLReadable):
             raise RowsError(
                 f"The vector has shape {row.shape}, expected ({self._fitted.n_features_in_},)."
             )
-        centers = self._fitted._center_set(row.dtype)
+        centers = self._fitted._center_set()
         divide = self._fitted.metric == "cosine"
         block = make_block(0, 0, [row[None, :]], None, len(row), divide=divide)
         return int(centers.label(block)[0])
@@ -295,7 +295,7 @@ class KMeansModel(KMeansParams, Model, MLWritable, MLReadable):
                 f"{len(rows.features)} columns are given, and the model has centers of "
                 f"{self._fitted.n_features_in_} numbers."
             )
-        centers = self._fitted._center_set(rows.dtype)
+        centers = self._fitted._center_set()
         return with_column(rows, label_rows, centers, self.getPredictionCol(), self._fitted.metric)
 
     @property

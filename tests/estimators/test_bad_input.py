@@ -7,7 +7,6 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.sparse
 import sklearn.cluster
 import xarray as xr
 import zarr
@@ -155,10 +154,6 @@ class TestShapesAndDtypes:
     def test_complex_initial_centers(self):
         with pytest.raises(ValueError, match=r"[Cc]omplex"):
             KMeans(2, init=np.ones((2, 2), complex)).fit(np.ones((4, 2)))
-
-    def test_sparse_matrix(self):
-        with pytest.raises(TypeError, match="Sparse data was passed"):
-            KMeans(2).fit(scipy.sparse.csr_matrix(np.eye(3)))
 
     def test_zarr_group_names_its_arrays(self, tmp_path):
         group = zarr.open_group(tmp_path / "store.zarr", mode="w")

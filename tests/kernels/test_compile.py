@@ -59,9 +59,9 @@ fit(np.float32, 97, 13)
 for dtype in (np.uint8, np.int64, np.float16, ">f8"):
     fit(dtype, 31, 3)
 # Distances of uint8 rows, which are read as float32, are float64.
-both["distances_to_centers"] += 1
+both["_distances_to_centers"] += 1
 assert signatures() == both, (signatures(), both)
-del both["distances_to_centers"]
+del both["_distances_to_centers"]
 # One with bounds, one without.
 assert both.pop("_lloyd_block") == 4
 assert max(both.values()) == 2, both
