@@ -16,7 +16,7 @@ from daskmeans.blocks.block import check_dtype
 from daskmeans.blocks.hdf5 import HDF5Dataset
 from daskmeans.blocks.source import Key, RowRange, RowSource
 from daskmeans.blocks.stored_rows import StoredRows, slabs
-from daskmeans.blocks.stores import MemoryMap, read_unit
+from daskmeans.blocks.stores import MemoryMap, block_unit
 from daskmeans.errors import RowsError
 from daskmeans.typing import Array
 
@@ -26,9 +26,6 @@ ArrayLike: TypeAlias = Any
 # bytes that the last block of a pass does not keep one thread alone for long.
 _BLOCK_BYTES = 1 << 20
 _BLOCKS_A_THREAD = 4
-# Many small chunks are read some at a time, which takes half as long as one by one.
-_LEAST_READ_BYTES = 4 << 20
-_LEAST_BLOCKS = 64
 
 
 def _package(value: Any) -> str:
@@ -128,15 +125,6 @@ def as_dask_array(rows: ArrayLike) -> da.Array:
     return array.rechunk({1: -1}) if array.numblocks[1] > 1 else array
 
 
-def _rows_to_read(array: Any) -> int:
-    """Return how many rows of a store a block has: of a chunk, or of several that are small."""
-    n_rows, n_features = array.shape
-    unit = read_unit(array)
-    unit_bytes = unit * n_features * np.dtype(array.dtype).itemsize
-    n_units = -(-n_rows // unit)
-    return unit * max(1, min(_LEAST_READ_BYTES // unit_bytes, n_units // _LEAST_BLOCKS))
-
-
 def _ranges(array: Any, n_rows: int, unit: int) -> tuple[tuple[int, ...], tuple[RowRange, ...]]:
     edges = [*range(0, n_rows, unit), n_rows] if n_rows else [0, 0]
     parts = tuple(RowRange(array, a, b) for a, b in pairwise(edges))
@@ -202,7 +190,7 @@ def row_source(
         n_blocks = min(n_rows * row_bytes // _BLOCK_BYTES, _BLOCKS_A_THREAD * n_threads)
         unit = -(-n_rows // max(1, n_blocks))
     else:
-        unit = max(1, _rows_to_read(array))
+        unit = block_unit(array)
         array = StoredRows(array, unit)
     sizes, parts = _ranges(array, n_rows, max(1, unit))
     return RowSource(
