@@ -59,6 +59,15 @@ def column_names(frame: Any) -> tuple[str, ...] | None:
     return names if all(isinstance(name, str) for name in names) else None
 
 
+def not_numbers(names: Sequence[str]) -> RowsError:
+    """Error for columns of a DataFrame that hold no numbers, by their names."""
+    return RowsError(
+        f"X has columns that are not numbers: {', '.join(names)}. Select numeric columns or "
+        "convert these first; daskmeans.cluster_rows and daskmeans.preprocessing.Preprocessor "
+        "leave them out by themselves."
+    )
+
+
 def _is_dask_frame(value: Any) -> bool:
     return dask.is_dask_collection(value) and hasattr(value, "dtypes")
 
@@ -72,10 +81,7 @@ def _frame_array(frame: Any) -> da.Array:
         )
     unfit = [str(name) for name, dtype in frame.dtypes.items() if dtype.kind not in "fiub"]
     if unfit:
-        raise RowsError(
-            f"X has columns that are not numbers: {', '.join(unfit)}. "
-            "Select numeric columns or convert these first."
-        )
+        raise not_numbers(unfit)
     # Extension dtypes may have missing values, which NumPy holds as NaN in floats alone.
     dtypes = [d if isinstance(d, np.dtype) else np.dtype(np.float64) for d in frame.dtypes]
     return frame.astype(np.result_type(*dtypes)).to_dask_array()
@@ -91,6 +97,11 @@ def as_stored(rows: ArrayLike) -> ArrayLike:
             )
         return as_stored(rows.data)
     if _package(rows) == "h5py":
+        if not hasattr(rows, "shape"):
+            raise RowsError(
+                "X is an HDF5 file or group, not a dataset: pass one of what it holds, X[name]: "
+                f"{', '.join(sorted(rows))}."
+            )
         return HDF5Dataset.of(rows)
     if isinstance(rows, np.memmap):
         return MemoryMap.of(rows) or np.asarray(rows)

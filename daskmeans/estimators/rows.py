@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import dask
@@ -19,6 +20,7 @@ from daskmeans.blocks.inputs import (
     as_dask_array,
     column_names,
     is_lazy,
+    not_numbers,
     row_source,
     with_weights,
 )
@@ -49,10 +51,21 @@ def check_rows(estimator: BaseEstimator, X: ArrayLike, *, reset: bool) -> ArrayL
         raise RowsError(
             "X has masked values. k-means needs a value everywhere: fill or drop such rows first."
         )
-    if not stays_in_place(X):
-        checked = validate_data(
-            estimator, X, reset=reset, order="C", ensure_all_finite=False, accept_sparse=False
+    if isinstance(X, (str, os.PathLike)):
+        raise RowsError(
+            f"X is a path, not rows: pass daskmeans.open_rows({os.fspath(X)!r}), which reads "
+            "nothing yet."
         )
+    if not stays_in_place(X):
+        try:
+            checked = validate_data(
+                estimator, X, reset=reset, order="C", ensure_all_finite=False, accept_sparse=False
+            )
+            check_dtype(checked.dtype)
+        except (TypeError, ValueError) as error:
+            if names := _columns_without_numbers(X):
+                raise not_numbers(names) from error
+            raise
         return checked if checked.dtype.isnative else checked.astype(checked.dtype.newbyteorder())
     source = row_source(X)
     columns = column_names(X) if hasattr(X, "columns") else None
@@ -68,6 +81,24 @@ def check_rows(estimator: BaseEstimator, X: ArrayLike, *, reset: bool) -> ArrayL
             f"{estimator.n_features_in_} features as input."
         )
     return X
+
+
+def _columns_without_numbers(X: ArrayLike) -> list[str]:
+    """Return the columns of a pandas DataFrame that are no numbers and cannot be read as such."""
+    if not (hasattr(X, "columns") and hasattr(X, "items")):
+        return []
+    return [str(name) for name, column in X.items() if not _holds_numbers(column)]
+
+
+def _holds_numbers(column: Any) -> bool:
+    if column.dtype.kind in "mM":
+        return False
+    try:
+        np.asarray(column, dtype=np.float64)
+    except (TypeError, ValueError):
+        # Missing values of extension dtypes do not convert; what such a dtype holds, it tells.
+        return column.dtype.kind in "fiub"
+    return True
 
 
 def _check_columns(estimator: BaseEstimator, columns: list[str], *, reset: bool) -> None:
