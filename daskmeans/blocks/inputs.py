@@ -167,6 +167,21 @@ def _from_dask(array: da.Array, names: tuple[str, ...] | None) -> RowSource:
     )
 
 
+def count_features(rows: ArrayLike) -> int:
+    """Return how many features lazy rows have, without their graph, which takes time to make.
+
+    Raises
+    ------
+    ValueError
+        If the rows are not 2-D, or not numbers.
+    """
+    array = as_stored(rows)
+    if _is_dask_frame(array):
+        array = _frame_array(array)
+    _check_2d(array)
+    return int(array.shape[1])
+
+
 def row_source(
     rows: ArrayLike, *, n_threads: int = 1, feature_names: Sequence[str] | None = None
 ) -> RowSource:

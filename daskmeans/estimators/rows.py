@@ -19,6 +19,7 @@ from daskmeans.blocks.inputs import (
     ArrayLike,
     as_dask_array,
     column_names,
+    count_features,
     is_lazy,
     not_numbers,
     row_source,
@@ -67,17 +68,17 @@ def check_rows(estimator: BaseEstimator, X: ArrayLike, *, reset: bool) -> ArrayL
                 raise not_numbers(names) from error
             raise
         return checked if checked.dtype.isnative else checked.astype(checked.dtype.newbyteorder())
-    source = row_source(X)
+    n_features = count_features(X)
     columns = column_names(X) if hasattr(X, "columns") else None
     if columns is not None:
         _check_columns(estimator, list(columns), reset=reset)
     if reset:
-        estimator.n_features_in_ = source.n_features
+        estimator.n_features_in_ = n_features
         if columns is None and hasattr(estimator, "feature_names_in_"):
             del estimator.feature_names_in_
-    elif source.n_features != estimator.n_features_in_:
+    elif n_features != estimator.n_features_in_:
         raise RowsError(
-            f"X has {source.n_features} features, but {type(estimator).__name__} is expecting "
+            f"X has {n_features} features, but {type(estimator).__name__} is expecting "
             f"{estimator.n_features_in_} features as input."
         )
     return X

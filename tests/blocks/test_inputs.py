@@ -15,7 +15,7 @@ from zarr.storage import LocalStore
 
 from daskmeans import KMeans
 from daskmeans.blocks.hdf5 import HDF5Dataset
-from daskmeans.blocks.inputs import as_dask_array, is_lazy, row_source
+from daskmeans.blocks.inputs import as_dask_array, count_features, is_lazy, row_source
 from tests.counting import CountingStore, counted_passes
 
 
@@ -375,6 +375,19 @@ class TestWeights:
             da.from_array(rows, chunks=(40, 2)), sample_weight=da.from_array(weights, chunks=17)
         )
         assert (model.cluster_centers_ == expected.cluster_centers_).all()
+
+
+def test_features_are_counted_without_the_graph(rows, monkeypatch):
+    """dask optimises the graph when it is asked for, which is work for every chunk: once a fit."""
+    lazy = da.from_array(rows, chunks=(40, 2))
+    with monkeypatch.context() as patched:
+        patched.setattr(dask, "optimize", None)
+        assert count_features(lazy) == count_features(dd.from_dask_array(lazy)) == 5
+    optimised = []
+    optimize = dask.optimize
+    monkeypatch.setattr(dask, "optimize", lambda *a: optimised.append(a) or optimize(*a))
+    KMeans(3, random_state=0).fit(lazy)
+    assert len(optimised) == 1
 
 
 @pytest.mark.parametrize(
