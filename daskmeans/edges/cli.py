@@ -55,10 +55,10 @@ def _zarr_path(
     return path
 
 
-def _writable(labels: Array | da.Array) -> da.Array:
-    """Return labels as a dask array of known chunks."""
+def _writable(labels: Array | da.Array) -> Array | da.Array:
+    """Return labels with known chunks."""
     if isinstance(labels, np.ndarray):  # of a memory map
-        return da.from_array(labels)
+        return labels
     # Of a table, whose rows nobody has counted; counting them labels them, once more.
     return labels.compute_chunk_sizes() if np.isnan(labels.shape[0]) else labels
 
