@@ -338,7 +338,10 @@ def _check_row_count(n_rows: int, n_clusters: int, n_features: int) -> None:
             "required by KMeans."
         )
     if n_rows < n_clusters:
-        raise RowsError(f"n_samples={n_rows} should be >= n_clusters={n_clusters}.")
+        raise RowsError(
+            f"n_samples={n_rows} should be >= n_clusters={n_clusters}. Ask for at most {n_rows} "
+            "clusters, or pass more rows: a first batch, too, needs one for each cluster."
+        )
 
 
 def key_limit(m: int, n_rows: int | None) -> int:

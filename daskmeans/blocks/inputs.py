@@ -17,7 +17,7 @@ from daskmeans.blocks.hdf5 import HDF5Dataset
 from daskmeans.blocks.source import Key, RowRange, RowSource
 from daskmeans.blocks.spark_rows import is_spark
 from daskmeans.blocks.stored_rows import StoredRows, slabs
-from daskmeans.blocks.stores import MemoryMap, read_unit
+from daskmeans.blocks.stores import MemoryMap, block_unit
 from daskmeans.errors import RowsError
 from daskmeans.kernels.csr import CSRRows, is_sparse
 from daskmeans.typing import Array
@@ -28,9 +28,6 @@ ArrayLike: TypeAlias = Any
 # bytes that the last block of a pass does not keep one thread alone for long.
 _BLOCK_BYTES = 1 << 20
 _BLOCKS_A_THREAD = 4
-# Many small chunks are read some at a time, which takes half as long as one by one.
-_LEAST_READ_BYTES = 4 << 20
-_LEAST_BLOCKS = 64
 
 
 def _package(value: Any) -> str:
@@ -66,6 +63,15 @@ def column_names(frame: Any) -> tuple[str, ...] | None:
     return names if all(isinstance(name, str) for name in names) else None
 
 
+def not_numbers(names: Sequence[str]) -> RowsError:
+    """Error for columns of a DataFrame that hold no numbers, by their names."""
+    return RowsError(
+        f"X has columns that are not numbers: {', '.join(names)}. Select numeric columns or "
+        "convert these first; daskmeans.cluster_rows and daskmeans.preprocessing.Preprocessor "
+        "leave them out by themselves."
+    )
+
+
 def _is_dask_frame(value: Any) -> bool:
     return dask.is_dask_collection(value) and hasattr(value, "dtypes")
 
@@ -79,10 +85,7 @@ def _frame_array(frame: Any) -> da.Array:
         )
     unfit = [str(name) for name, dtype in frame.dtypes.items() if dtype.kind not in "fiub"]
     if unfit:
-        raise RowsError(
-            f"X has columns that are not numbers: {', '.join(unfit)}. "
-            "Select numeric columns or convert these first."
-        )
+        raise not_numbers(unfit)
     # Extension dtypes may have missing values, which NumPy holds as NaN in floats alone.
     dtypes = [d if isinstance(d, np.dtype) else np.dtype(np.float64) for d in frame.dtypes]
     return frame.astype(np.result_type(*dtypes)).to_dask_array()
@@ -98,6 +101,11 @@ def as_stored(rows: ArrayLike) -> ArrayLike:
             )
         return as_stored(rows.data)
     if _package(rows) == "h5py":
+        if not hasattr(rows, "shape"):
+            raise RowsError(
+                "X is an HDF5 file or group, not a dataset: pass one of what it holds, X[name]: "
+                f"{', '.join(sorted(rows))}."
+            )
         return HDF5Dataset.of(rows)
     if isinstance(rows, np.memmap):
         return MemoryMap.of(rows) or np.asarray(rows)
@@ -130,15 +138,6 @@ def as_dask_array(rows: ArrayLike) -> da.Array:
         array = slabs(array)
     _check_2d(array)
     return array.rechunk({1: -1}) if array.numblocks[1] > 1 else array
-
-
-def _rows_to_read(array: Any) -> int:
-    """Return how many rows of a store a block has: of a chunk, or of several that are small."""
-    n_rows, n_features = array.shape
-    unit = read_unit(array)
-    unit_bytes = unit * n_features * np.dtype(array.dtype).itemsize
-    n_units = -(-n_rows // unit)
-    return unit * max(1, min(_LEAST_READ_BYTES // unit_bytes, n_units // _LEAST_BLOCKS))
 
 
 def _ranges(array: Any, n_rows: int, unit: int) -> tuple[tuple[int, ...], tuple[RowRange, ...]]:
@@ -200,6 +199,26 @@ def _sparse_source(rows: CSRRows, n_threads: int, names: tuple[str, ...] | None)
     )
 
 
+def count_features(rows: ArrayLike) -> int:
+    """Return how many features lazy rows have, without their graph, which takes time to make.
+
+    Raises
+    ------
+    ValueError
+        If the rows are not 2-D, or not numbers.
+    """
+    array = as_stored(rows)
+    if _is_dask_frame(array):
+        array = _frame_array(array)
+    _check_2d(array)
+    return int(array.shape[1])
+
+
+def has_sparse_blocks(rows: ArrayLike) -> bool:
+    """Tell whether rows are a dask array whose blocks are declared to be sparse."""
+    return isinstance(rows, da.Array) and is_sparse(rows._meta)
+
+
 def row_source(
     rows: ArrayLike, *, n_threads: int = 1, feature_names: Sequence[str] | None = None
 ) -> RowSource:
@@ -241,7 +260,7 @@ def row_source(
         n_blocks = min(n_rows * row_bytes // _BLOCK_BYTES, _BLOCKS_A_THREAD * n_threads)
         unit = -(-n_rows // max(1, n_blocks))
     else:
-        unit = max(1, _rows_to_read(array))
+        unit = block_unit(array)
         array = StoredRows(array, unit)
     sizes, parts = _ranges(array, n_rows, max(1, unit))
     return RowSource(

@@ -90,7 +90,8 @@ def bytes_a_row(n_groups: int, head_size: int = 0) -> int:
     return 4 + 4 * (n_groups > 0) + 4 * max(n_groups * (n_groups > 1), head_size)
 
 
-_remembered: OrderedDict[str, dict[tuple[int, int], RowState]] = OrderedDict()
+# By fit, number of the block, and restart: a pass lets go of one block after the other.
+_remembered: OrderedDict[str, dict[int, dict[int, RowState]]] = OrderedDict()
 _lock = threading.Lock()
 
 
@@ -106,10 +107,11 @@ def remembered(
         _remembered.move_to_end(key.fit)
         while len(_remembered) > _MOST_FITS:
             _remembered.popitem(last=False)
-        state = blocks.get((key.restart, block_number))
+        restarts = blocks.setdefault(block_number, {})
+        state = restarts.get(key.restart)
         if state is None or len(state.labels) != n_rows or state.joined != joined:
             state = RowState.unknown(n_rows, joined)
-            blocks[key.restart, block_number] = state
+            restarts[key.restart] = state
         return state
 
 
@@ -120,8 +122,7 @@ def forget(fit: str, block_number: int | None = None) -> None:
             _remembered.pop(fit, None)
         elif fit in _remembered:
             blocks = _remembered[fit]
-            for place in [place for place in blocks if place[1] == block_number]:
-                del blocks[place]
+            blocks.pop(block_number, None)
             if not blocks:
                 del _remembered[fit]
 

@@ -11,7 +11,7 @@ import dask.array as da
 import numpy as np
 from dask.base import normalize_token
 
-from daskmeans.blocks.stores import read_unit
+from daskmeans.blocks.stores import block_unit
 from daskmeans.errors import DaskMeansError, RowsError
 from daskmeans.typing import Array
 
@@ -136,9 +136,10 @@ def _equal_to(fill_value: Any) -> Callable[[Array], Array]:
 def slabs(array: Any, axis: int = 0) -> da.Array:
     """Return a stored array as a dask array whose blocks are cut along one axis alone.
 
-    Each block reads whole storage chunks, and no two blocks read the same one.
+    Each block reads whole storage chunks, several if they are small, and no two blocks read the
+    same one.
     """
-    unit = read_unit(array, axis)
+    unit = block_unit(array, axis)
     chunks = tuple(unit if number == axis else -1 for number in range(array.ndim))
     # A memory map that does not travel by its file stands for itself.
     rows = array if isinstance(array, np.ndarray) else StoredRows(array, unit, axis)

@@ -13,6 +13,9 @@ import numpy as np
 from daskmeans.typing import Array
 
 _READ_BYTES = 64 << 20
+# Many small chunks are read some at a time, which takes half as long as one by one.
+_LEAST_READ_BYTES = 4 << 20
+_LEAST_BLOCKS = 64
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,19 @@ def read_unit(array: Any, axis: int = 0) -> int:
     """
     storage = getattr(array, "shards", None) or getattr(array, "chunks", None)
     return int(storage[axis]) if storage else unchunked_unit(array, axis)
+
+
+def block_unit(array: Any, axis: int = 0) -> int:
+    """Return how much of a stored array a block has along an axis: of one read unit, or several.
+
+    Units are put together while they are small and leave blocks enough for many threads. Whatever
+    cuts a store into blocks asks here, so that passes over it and lazy labels of it agree.
+    """
+    unit = max(1, read_unit(array, axis))
+    others = math.prod(size for number, size in enumerate(array.shape) if number != axis)
+    unit_bytes = max(1, unit * others * np.dtype(array.dtype).itemsize)
+    n_units = -(-array.shape[axis] // unit)
+    return unit * max(1, min(_LEAST_READ_BYTES // unit_bytes, n_units // _LEAST_BLOCKS))
 
 
 def unchunked_unit(array: Any, axis: int = 0) -> int:

@@ -19,7 +19,7 @@ from daskmeans.edges.cli_stream import stream
 from daskmeans.edges.demo import run_demo, summary
 from daskmeans.edges.outputs import MODEL, check_apart, check_output
 from daskmeans.edges.progress import progress_bar
-from daskmeans.edges.row_options import opened_rows, row_options
+from daskmeans.edges.row_options import opened_rows, row_options, seed_option
 from daskmeans.edges.zarr_output import ZARR_ARRAY, write_zarr
 from daskmeans.estimators.archive import is_there
 from daskmeans.estimators.checkpoint import read_checkpoint
@@ -30,6 +30,7 @@ from daskmeans.version import __version__
 
 _SCHEDULERS = ("threads", "processes", "sync")
 _CONNECT_SECONDS = 10
+_OTHER_FORMATS = (".csv", ".h5", ".hdf5", ".nc", ".npy", ".npz", ".parquet", ".txt", ".zip")
 _PERSIST: dict[str, bool | Literal["auto"]] = {"auto": "auto", "yes": True, "no": False}
 
 _overwrite = click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
@@ -42,10 +43,22 @@ _scheduler = click.option(
 )
 
 
-def _writable(labels: Array | da.Array) -> da.Array:
-    """Return labels as a dask array of known chunks."""
+def _zarr_path(
+    context: click.Context, parameter: click.Parameter, path: Path | None
+) -> Path | None:
+    """Refuse a name that says that labels be written in another format than they are."""
+    if path is not None and path.suffix.lower() in _OTHER_FORMATS:
+        raise click.BadParameter(
+            f"labels are written as a Zarr array, not {path.suffix}: give a name such as "
+            f"{path.with_suffix('.zarr').name}."
+        )
+    return path
+
+
+def _writable(labels: Array | da.Array) -> Array | da.Array:
+    """Return labels with known chunks."""
     if isinstance(labels, np.ndarray):  # of a memory map
-        return da.from_array(labels)
+        return labels
     # Of a table, whose rows nobody has counted; counting them labels them, once more.
     return labels.compute_chunk_sizes() if np.isnan(labels.shape[0]) else labels
 
@@ -92,9 +105,16 @@ def main(debug: bool) -> None:
 main.add_command(stream)
 
 
-@main.command()
+@main.command(short_help="Cluster the pixels of two photographs.")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path), required=False)
-@click.option("-k", "--n-clusters", type=click.IntRange(1), default=64, show_default=True)
+@click.option(
+    "-k",
+    "--n-clusters",
+    type=click.IntRange(1),
+    default=64,
+    show_default=True,
+    help="Clusters, each a color.",
+)
 @_overwrite
 @one_line_errors
 def demo(folder: Path | None, n_clusters: int, overwrite: bool) -> None:
@@ -107,7 +127,7 @@ def demo(folder: Path | None, n_clusters: int, overwrite: bool) -> None:
     click.echo(summary(result))
 
 
-@main.command()
+@main.command(short_help="From a table to clusters and a report.")
 @click.argument("store")
 @click.option("--k", default="auto", show_default=True, metavar="auto|N", help="Clusters.")
 @click.option(
@@ -117,7 +137,9 @@ def demo(folder: Path | None, n_clusters: int, overwrite: bool) -> None:
     show_default=True,
     help="Folder for report.html, labels.zarr and model.",
 )
-@click.option("--k-max", type=click.IntRange(2), help="Most clusters that auto compares: 12.")
+@click.option(
+    "--k-max", type=click.IntRange(2), help="Most clusters that auto compares; 12 without it."
+)
 @click.option(
     "--impute",
     type=click.Choice(["mean", "median"]),
@@ -133,9 +155,12 @@ def demo(folder: Path | None, n_clusters: int, overwrite: bool) -> None:
     help="Drop rows with a value so many standard deviations from the mean; 0 drops none.",
 )
 @click.option(
-    "--standardize/--no-standardize", default=True, help="Divide columns by their deviations."
+    "--standardize/--no-standardize",
+    default=True,
+    show_default=True,
+    help="Divide columns by their standard deviations.",
 )
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+@seed_option
 @row_options
 @_scheduler
 @_overwrite
@@ -184,21 +209,40 @@ def run(
     )
 
 
-@main.command()
+@main.command(short_help="Fit k-means to rows of any size.")
 @click.argument("store")
 @click.option("-k", "--n-clusters", type=click.IntRange(1), required=True, help="Clusters.")
-@click.option("--labels", type=click.Path(path_type=Path), help="Zarr array to write labels to.")
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    callback=_zarr_path,
+    help="Zarr array to write labels to.",
+)
 @click.option("--model", type=click.Path(path_type=Path), help="File to save the model in.")
 @click.option(
     "--init",
     type=click.Choice(["auto", "refined", "k-means++", "k-means||", "random"]),
     default="auto",
     show_default=True,
-    help="auto: refined, that is by clustering a sample, for many rows, else k-means++.",
+    metavar="NAME",  # the bars of k-means|| look like those between the names
+    help="auto, refined, k-means++, k-means|| or random. auto: refined, that is by clustering a "
+    "sample, for many rows, else k-means++.",
 )
 @click.option("--n-init", type=click.IntRange(1), help="Restarts; all share each pass.")
-@click.option("--max-iter", type=click.IntRange(1), default=300, show_default=True)
-@click.option("--tol", type=click.FloatRange(0), default=1e-4, show_default=True)
+@click.option(
+    "--max-iter",
+    type=click.IntRange(1),
+    default=300,
+    show_default=True,
+    help="Most iterations.",
+)
+@click.option(
+    "--tol",
+    type=click.FloatRange(0),
+    default=1e-4,
+    show_default=True,
+    help="Stop once the centers move by less than this share of the variance.",
+)
 @click.option(
     "--rtol",
     type=click.FloatRange(0, 1, max_open=True),
@@ -233,7 +277,7 @@ def run(
     show_default=True,
     help="cosine: rows count by their directions.",
 )
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+@seed_option
 @row_options
 @_scheduler
 @_overwrite
@@ -317,10 +361,10 @@ def _unfinished(checkpoint: str, n_clusters: int) -> str | None:
     return checkpoint
 
 
-@main.command()
+@main.command(short_help="Label rows by a saved model.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("store")
-@click.argument("output", type=click.Path(path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path), callback=_zarr_path)
 @row_options
 @_scheduler
 @_overwrite
@@ -347,7 +391,7 @@ def predict(
     click.echo(f"{labels.shape[0]:,} labels in {output}")
 
 
-@main.command()
+@main.command(short_help="Describe rows or a saved model.")
 @click.argument("path")
 @row_options
 @one_line_errors

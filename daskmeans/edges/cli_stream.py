@@ -11,16 +11,22 @@ import click
 from daskmeans.algorithms.minibatch import TimeUnit
 from daskmeans.edges.cli_errors import one_line_errors
 from daskmeans.edges.outputs import MODEL, check_apart, check_output
+from daskmeans.edges.row_options import seed_option
 from daskmeans.edges.stream import StreamStep
 from daskmeans.edges.stream import stream as feed
 from daskmeans.estimators.minibatch import MiniBatchKMeans
 
 
-@click.command()
+@click.command(short_help="Follow files or a store that come in.")
 @click.argument("source", type=click.Path(exists=True, path_type=Path))
 @click.option("--model", type=click.Path(path_type=Path), required=True, help="File of the model.")
 @click.option("-k", "--n-clusters", type=click.IntRange(1), required=True, help="Clusters.")
-@click.option("--half-life", type=click.FloatRange(0, min_open=True), help="Forget: see --unit.")
+@click.option(
+    "--half-life",
+    type=click.FloatRange(0, min_open=True),
+    help="Batches or rows, see --unit, after which what was seen counts half; without it nothing "
+    "is forgotten.",
+)
 @click.option(
     "--unit",
     type=click.Choice(["batches", "rows"]),
@@ -28,12 +34,31 @@ from daskmeans.estimators.minibatch import MiniBatchKMeans
     show_default=True,
     help="What --half-life counts.",
 )
-@click.option("--batch-rows", type=click.IntRange(1), help="Rows of a batch of a store: a chunk.")
-@click.option("--follow/--once", default=True, help="Wait for more, or use what is there.")
-@click.option("--poll", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True)
-@click.option("--save-every", type=click.FloatRange(0), default=30.0, show_default=True)
+@click.option(
+    "--batch-rows", type=click.IntRange(1), help="Rows of a batch of a store; a chunk without it."
+)
+@click.option(
+    "--follow/--once",
+    default=True,
+    show_default=True,
+    help="Wait for more, or use what is there.",
+)
+@click.option(
+    "--poll",
+    type=click.FloatRange(0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Seconds between two looks for more.",
+)
+@click.option(
+    "--save-every",
+    type=click.FloatRange(0),
+    default=30.0,
+    show_default=True,
+    help="Least seconds between two saves of the model.",
+)
 @click.option("--skip-bad", is_flag=True, help="Count batches that cannot be used, and go on.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+@seed_option
 @one_line_errors
 def stream(
     source: Path,

@@ -78,7 +78,10 @@ def _check_replaceable(
     path: str | os.PathLike[str], target: Path, kind: OutputKind, *, overwrite: bool
 ) -> None:
     if not overwrite:
-        raise OutputExistsError(f"{path} exists already: choose another name, or pass --overwrite.")
+        raise OutputExistsError(
+            f"{path} exists already: choose another name, or pass overwrite=True (--overwrite on "
+            "the command line)."
+        )
     is_empty_folder = target.is_dir() and not any(target.iterdir())
     if not is_empty_folder and not kind.matches(target):
         raise OutputExistsError(

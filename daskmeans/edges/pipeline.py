@@ -39,7 +39,7 @@ METRICS = ("inertia", "simplified_silhouette", "davies_bouldin", "calinski_harab
 _ROWS_SHARE = 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ClusteredRows:
     """What `cluster_rows` found.
 
@@ -77,6 +77,13 @@ class ClusteredRows:
     reason: str
     seconds: dict[str, float]
     report: Path | None
+
+    def __repr__(self) -> str:
+        report = None if self.report is None else str(self.report)
+        return (
+            f"ClusteredRows(n_rows={self.n_rows}, n_dropped={self.n_dropped}, "
+            f"n_clusters={len(self.centers)}, reason={self.reason!r}, report={report!r})"
+        )
 
 
 def cluster_rows(

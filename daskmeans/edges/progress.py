@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,11 +46,21 @@ def progress_bar(max_iter: int | None = None) -> Iterator[None]:
     # A notebook's output is no terminal, but shows bars.
     hidden = False if _IN_NOTEBOOK else None
     with tqdm(total=max_iter, unit=" iterations", disable=hidden, leave=False) as bar:
+        if bar.disable:
+            yield
+            return
         told: dict[str, Any] = {}
+        drawn = -math.inf
 
         def observe(event: Event) -> None:
+            nonlocal drawn
             if isinstance(event, PassStarted):
                 bar.set_description(f"{event.name}, {event.n_blocks} blocks", refresh=False)
+                # The first passes are the longest, and come before any iteration; passes over rows
+                # in memory may be hundreds a second.
+                if time.monotonic() - drawn >= bar.mininterval:
+                    bar.refresh()
+                    drawn = time.monotonic()
             elif isinstance(event, PassEnded):
                 told["pass"] = f"{event.seconds:.2f} s"
                 if event.n_rows is not None and event.seconds:
@@ -58,7 +70,7 @@ def progress_bar(max_iter: int | None = None) -> Iterator[None]:
                 told["shift"] = f"{event.center_shift:.3g}"
             bar.set_postfix(told, refresh=False)
             if isinstance(event, IterationEnded):
-                bar.update()  # last, since it is what draws the line
+                bar.update()  # last, since it draws the line
 
         with observing(observe):
             yield

@@ -15,6 +15,14 @@ _ROW_OPTIONS = (
     click.option("--feature-axis", help="Axis of the features, of more than two: number or name."),
 )
 
+seed_option = click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="The same number draws the same seeds.",
+)
+
 
 def row_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that `opened_rows` takes."""

@@ -8,6 +8,7 @@ from glob import has_magic
 from pathlib import Path
 from typing import Any
 
+import dask
 import numpy as np
 
 from daskmeans.blocks.inputs import ArrayLike
@@ -106,6 +107,11 @@ def open_rows(
     (2, 2)
     """
     if not isinstance(path, (str, os.PathLike)):
+        if hasattr(path, "shape") or dask.is_dask_collection(path):
+            raise RowsError(
+                f"X is a {type(path).__name__}, which fit and predict take as it is: open_rows "
+                "opens paths, URLs and Zarr stores."
+            )
         _refuse("a Zarr store object", columns=columns, storage_options=storage_options)
         return _zarr_rows(path, name, feature_axis, None)
     text = os.fspath(path)
@@ -226,8 +232,18 @@ def _numpy_rows(path: str, feature_axis: int | str | None) -> ArrayLike:
     try:
         array = np.load(path, mmap_mode="r")
     except (OSError, ValueError) as error:
-        raise RowsError(f"{path} cannot be mapped into memory: {error}") from error
+        # NumPy takes a file without its signature for a pickle, and advises to load that.
+        reason = str(error) if _begins_like_numpy(path) else "it is not what numpy.save writes"
+        raise RowsError(
+            f"{path} cannot be mapped into memory: {reason}. Save the rows by numpy.save, as an "
+            "array of numbers."
+        ) from error
     return flattened(array, check_rows_of(array, feature_axis, where=path))
+
+
+def _begins_like_numpy(path: str) -> bool:
+    with open(path, "rb") as file:
+        return file.read(len(np.lib.format.MAGIC_PREFIX)) == np.lib.format.MAGIC_PREFIX
 
 
 def _table(

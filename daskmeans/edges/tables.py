@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from glob import has_magic
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,6 +75,8 @@ def _dataframes() -> Any:
 
 
 def _opened(read: Callable[..., Any], path: str, **options: Any) -> dd.DataFrame:
+    if "://" not in path and not has_magic(path) and not Path(path).exists():
+        raise RowsError(f"There is nothing at {path}: give the path of a table.")
     try:
         frame = read(path, **options)
         frame.columns  # noqa: B018 - of Parquet, what reads the files' schema

@@ -29,7 +29,9 @@ def _is_array(path: Path) -> bool:
 ZARR_ARRAY = OutputKind("a Zarr array", _is_array)
 
 
-def write_zarr(array: da.Array, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+def write_zarr(
+    array: da.Array | Array, path: str | os.PathLike[str], *, overwrite: bool = False
+) -> None:
     """Compute a dask array chunk by chunk into a Zarr array; nothing is gathered.
 
     The array appears at `path` once it is whole. A run that fails or is killed keeps what it wrote
@@ -40,9 +42,9 @@ def write_zarr(array: da.Array, path: str | os.PathLike[str], *, overwrite: bool
 
     Parameters
     ----------
-    array : dask array
-        Of known chunks. The Zarr chunks are its own, the largest one along each axis where they
-        are irregular; more than 100,000 are put together in shards.
+    array : dask array or ndarray
+        Of known chunks; of an ndarray dask chooses them. The Zarr chunks are its own, the largest
+        one along each axis where they are irregular; more than 100,000 are put together in shards.
     path : str or path
         A local path.
     overwrite : bool, default=False
@@ -65,17 +67,19 @@ def write_zarr(array: da.Array, path: str | os.PathLike[str], *, overwrite: bool
     array([0, 1, 2, 3, 4, 5])
     """
     name = os.fspath(path)
-    if np.isnan(array.shape).any():
+    # Labels of rows in memory are an ndarray.
+    lazy: da.Array = da.from_array(array) if isinstance(array, np.ndarray) else array
+    if np.isnan(lazy.shape).any():
         raise RowsError(
             f"{name} cannot be written from blocks of unknown sizes: call "
             "compute_chunk_sizes() on the rows first."
         )
     target = check_output(path, ZARR_ARRAY, overwrite=overwrite)
-    store = PartialStore(target, name, Layout.of(array), array.name)
+    store = PartialStore(target, name, Layout.of(lazy), lazy.name)
     with sole_writer(target, name):
         store.prepare()
         try:
-            _write_missing(array, store)
+            _write_missing(lazy, store)
             put_in_place(store.folder, path, target, ZARR_ARRAY, overwrite=overwrite)
         except BaseException as error:
             _tell_what_is_kept(error, store)

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 # conventions).
 _PACKING = frozenset({"scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned"})
 
+# One of them is in the folder of each array or group, of Zarr 3 or of Zarr 2.
+_METADATA = ("zarr.json", ".zarray", ".zgroup")
+# Of what else a folder holds a message names so many.
+_NAMED = 5
+
 
 @dataclass(frozen=True)
 class _Place:
@@ -136,6 +141,12 @@ def _located(location: Any, name: str | None, options: Mapping[str, Any] | None)
         return _Place(ZipStore(root, mode="r"), _inside(path, root), label)
     while _is_group(root.parent):
         root = root.parent
+    if root == path and root.is_dir() and not any((root / name).is_file() for name in _METADATA):
+        held = ", ".join(sorted(entry.name for entry in root.iterdir())[:_NAMED])
+        raise RowsError(
+            f"{label} is not a Zarr store, but a folder that holds {held or 'nothing'}: give the "
+            "path of a Zarr array, or of a file of rows."
+        )
     if root != path and not _is_group(root):
         raise RowsError(f"There is nothing at {label}: give the path of a Zarr array.")
     return _Place(root, _inside(path, root), label)

@@ -121,7 +121,10 @@ def read_archive(
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise ModelFormatError(f"The {kind} {path} cannot be read: {error}") from error
+        reason = (
+            f"cannot be read: {error}" if not system.isdir(place) else "is a folder, not a file"
+        )
+        raise ModelFormatError(f"The {kind} {path} {reason}.") from error
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as file:
             _check_sizes(file, len(content))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import dask
@@ -20,7 +21,10 @@ from daskmeans.blocks.inputs import (
     ArrayLike,
     as_dask_array,
     column_names,
+    count_features,
+    has_sparse_blocks,
     is_lazy,
+    not_numbers,
     row_source,
     with_weights,
 )
@@ -57,12 +61,59 @@ def check_rows(estimator: BaseEstimator, X: ArrayLike, *, reset: bool) -> ArrayL
         raise RowsError(
             "X has masked values. k-means needs a value everywhere: fill or drop such rows first."
         )
+    if isinstance(X, (str, os.PathLike)):
+        raise RowsError(
+            f"X is a path, not rows: pass daskmeans.open_rows({os.fspath(X)!r}), which reads "
+            "nothing yet."
+        )
     accepts_sparse = get_tags(estimator).input_tags.sparse
     if not stays_in_place(X):
-        if isinstance(X, CSRRows):
-            X = X.to_scipy()
-        elif is_sparse(X) and hasattr(X, "to_scipy_sparse"):
-            X = X.to_scipy_sparse()
+        return _checked_in_memory(estimator, X, reset, accepts_sparse)
+    if has_sparse_blocks(X) and not accepts_sparse:
+        raise RowsError(
+            f"X is sparse, and {type(estimator).__name__} takes dense rows. Reduce the rows first, "
+            "by scikit-learn's TruncatedSVD, or make blocks that fit dense: "
+            "X.map_blocks(lambda block: block.toarray())."
+        )
+    n_features = count_features(X)
+    columns = column_names(X) if hasattr(X, "columns") else None
+    if columns is not None:
+        _check_columns(estimator, list(columns), reset=reset)
+    if reset:
+        estimator.n_features_in_ = n_features
+        if columns is None and hasattr(estimator, "feature_names_in_"):
+            del estimator.feature_names_in_
+    else:
+        _check_n_features(estimator, n_features)
+    return X
+
+
+def _columns_without_numbers(X: ArrayLike) -> list[str]:
+    """Return the columns of a pandas DataFrame that are no numbers and cannot be read as such."""
+    if not (hasattr(X, "columns") and hasattr(X, "items")):
+        return []
+    return [str(name) for name, column in X.items() if not _holds_numbers(column)]
+
+
+def _holds_numbers(column: Any) -> bool:
+    if column.dtype.kind in "mM":
+        return False
+    try:
+        np.asarray(column, dtype=np.float64)
+    except (TypeError, ValueError):
+        # Missing values of extension dtypes do not convert; what such a dtype holds, it tells.
+        return column.dtype.kind in "fiub"
+    return True
+
+
+def _checked_in_memory(
+    estimator: BaseEstimator, X: ArrayLike, reset: bool, accepts_sparse: bool
+) -> ArrayLike:
+    if isinstance(X, CSRRows):
+        X = X.to_scipy()
+    elif is_sparse(X) and hasattr(X, "to_scipy_sparse"):
+        X = X.to_scipy_sparse()
+    try:
         checked = validate_data(
             estimator,
             X,
@@ -71,26 +122,14 @@ def check_rows(estimator: BaseEstimator, X: ArrayLike, *, reset: bool) -> ArrayL
             ensure_all_finite=False,
             accept_sparse="csr" if accepts_sparse else False,
         )
-        if is_sparse(checked):
-            return CSRRows.of(checked)
-        return checked if checked.dtype.isnative else checked.astype(checked.dtype.newbyteorder())
-    source = row_source(X)
-    if source.sparse and not accepts_sparse:
-        raise RowsError(
-            f"X is sparse, and {type(estimator).__name__} takes dense rows. Reduce the rows first, "
-            "by scikit-learn's TruncatedSVD, or make blocks that fit dense: "
-            "X.map_blocks(lambda block: block.toarray())."
-        )
-    columns = column_names(X) if hasattr(X, "columns") else None
-    if columns is not None:
-        _check_columns(estimator, list(columns), reset=reset)
-    if reset:
-        estimator.n_features_in_ = source.n_features
-        if columns is None and hasattr(estimator, "feature_names_in_"):
-            del estimator.feature_names_in_
-    else:
-        _check_n_features(estimator, source.n_features)
-    return X
+        check_dtype(checked.dtype)
+    except (TypeError, ValueError) as error:
+        if names := _columns_without_numbers(X):
+            raise not_numbers(names) from error
+        raise
+    if is_sparse(checked):
+        return CSRRows.of(checked)
+    return checked if checked.dtype.isnative else checked.astype(checked.dtype.newbyteorder())
 
 
 def _check_columns(estimator: BaseEstimator, columns: list[str], *, reset: bool) -> None:

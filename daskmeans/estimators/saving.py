@@ -146,13 +146,19 @@ def _restored(description: dict[str, Any], arrays: dict[str, Array]) -> Any:
     model._validate_params()
     n_features = int(description["n_features_in"])
     names = description["feature_names_in"]
-    if names is not None and len(names) != n_features:
-        raise ValueError(f"{len(names)} feature names for {n_features} features")
     model.n_features_in_ = n_features
     if names is not None:
-        model.feature_names_in_ = np.asarray([str(each) for each in names], dtype=object)
+        model.feature_names_in_ = _checked_names(names, n_features)
     model._take_saved(description["fitted"], arrays)
     return model
+
+
+def _checked_names(names: Any, n_features: int) -> Array:
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise TypeError("its feature names are not a list of text")
+    if len(names) != n_features:
+        raise ValueError(f"{len(names)} feature names for {n_features} features")
+    return np.asarray(names, dtype=object)
 
 
 def checked_numbers(fields: Mapping[str, Any]) -> dict[str, Any]:

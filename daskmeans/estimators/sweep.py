@@ -33,7 +33,7 @@ _METRICS = tuple(name for name, metric in METRICS.items() if metric.better != "n
 _SAMPLE_SIZE = 2_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SweepResult:
     """Models for several numbers of clusters, and what tells them apart.
 
@@ -53,6 +53,13 @@ class SweepResult:
     scores: Mapping[str, Array]
     n_passes: int
     bytes_read: int
+
+    def __repr__(self) -> str:
+        # The table tells more, in a notebook at once; the models' own are pages of parameters.
+        return (
+            f"SweepResult(n_clusters={self.n_clusters}, scores={list(self.scores)}, "
+            f"n_passes={self.n_passes})"
+        )
 
     @property
     def n_clusters(self) -> tuple[int, ...]:
@@ -252,7 +259,7 @@ def sweep(
     if run.source.sizes is not None and 0 < run.source.n_rows < counts[-1]:
         raise RowsError(
             f"n_clusters goes up to {counts[-1]}, and X has {run.source.n_rows} rows: "
-            f"n_samples={run.source.n_rows} should be >= n_clusters."
+            f"n_samples={run.source.n_rows} should be >= n_clusters. Leave out larger numbers."
         )
     fitted = fit_each(
         run,

@@ -133,7 +133,7 @@ def test_what_is_lost_is_made_again(clusters, algorithm):
             elif what == 1:
                 row_state.forget(name, int(generator.integers(5)))
             elif what == 2:
-                state = blocks[0, int(generator.integers(5))]
+                state = blocks[int(generator.integers(5))][0]
                 state.step = 0
                 state.labels[:] = -1
 

@@ -15,7 +15,7 @@ from zarr.storage import LocalStore
 
 from daskmeans import KMeans
 from daskmeans.blocks.hdf5 import HDF5Dataset
-from daskmeans.blocks.inputs import as_dask_array, is_lazy, row_source
+from daskmeans.blocks.inputs import as_dask_array, count_features, is_lazy, row_source
 from tests.counting import CountingStore, counted_passes
 
 
@@ -219,6 +219,12 @@ class TestZarr:
         assert stored.dtype == np.int32
         np.testing.assert_array_equal(stored[:], fit(rows).labels_)
 
+    def test_many_small_chunks(self, tmp_path, rows, assert_same_fit):
+        """Lazy labels are cut as the passes were, into blocks of several chunks."""
+        stored = zarr.create_array(tmp_path / "rows.zarr", data=rows, chunks=(1, 5))
+        model = assert_same_fit(stored)
+        assert model.labels_.chunks[0] == row_source(stored).sizes == (3,) * 70 + (1,)
+
     def test_initial_centers_in_a_store(self, tmp_path, rows, assert_same_fit):
         init = zarr.create_array(tmp_path / "init.zarr", data=rows[:7], chunks=(2, 5))
         model = KMeans(7, init=init, max_iter=5).fit(rows)
@@ -226,7 +232,9 @@ class TestZarr:
 
 
 class TestHDF5:
-    @pytest.mark.parametrize("chunks", [None, (40, 2), (40, 5)], ids=["contiguous", "2", "5"])
+    @pytest.mark.parametrize(
+        "chunks", [None, (40, 2), (40, 5), (1, 5)], ids=["contiguous", "2", "5", "many"]
+    )
     def test_dataset(self, tmp_path, rows, assert_same_fit, scheduler, chunks):
         with h5py.File(tmp_path / "rows.h5", "w") as file:
             file.create_dataset("measured/rows", data=rows.astype("f4"), chunks=chunks)
@@ -367,6 +375,19 @@ class TestWeights:
             da.from_array(rows, chunks=(40, 2)), sample_weight=da.from_array(weights, chunks=17)
         )
         assert (model.cluster_centers_ == expected.cluster_centers_).all()
+
+
+def test_features_are_counted_without_the_graph(rows, monkeypatch):
+    """dask optimises the graph when it is asked for, which is work for every chunk: once a fit."""
+    lazy = da.from_array(rows, chunks=(40, 2))
+    with monkeypatch.context() as patched:
+        patched.setattr(dask, "optimize", None)
+        assert count_features(lazy) == count_features(dd.from_dask_array(lazy)) == 5
+    optimised = []
+    optimize = dask.optimize
+    monkeypatch.setattr(dask, "optimize", lambda *a: optimised.append(a) or optimize(*a))
+    KMeans(3, random_state=0).fit(lazy)
+    assert len(optimised) == 1
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,23 @@ def test_blocks_joined_from_others_start_anew():
     assert remembered(key, 0, 10).step == 0
 
 
+def test_forgetting_a_block_looks_at_no_other():
+    """The last pass forgets each of perhaps 100,000 blocks."""
+
+    class NeverWalked(dict):
+        def __iter__(self):
+            raise AssertionError("looked at every block")
+
+        keys = items = values = __iter__
+
+    row_state._remembered["fit"] = NeverWalked()
+    for number in range(3):
+        for restart in range(2):
+            remembered(StateKey("fit", restart), number, 10).step = 5
+    forget("fit", 1)
+    assert [remembered(StateKey("fit", 1), number, 10).step for number in range(3)] == [5, 0, 5]
+
+
 def test_forgetting_a_block_and_a_fit():
     one, other = StateKey("one", 0), StateKey("other", 0)
     for key in (one, StateKey("one", 1), other):

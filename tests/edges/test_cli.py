@@ -10,6 +10,7 @@ import warnings
 import zipfile
 from pathlib import Path
 
+import click
 import dask
 import h5py
 import numpy as np
@@ -170,7 +171,10 @@ class TestRefusals:
     def test_existing_output(self, store, fails, option):
         os.mkdir("output")
         line = fails("fit", store, "-k", 4, option, "output")
-        assert "output exists already: choose another name, or pass --overwrite" in line
+        assert (
+            "output exists already: choose another name, or pass overwrite=True (--overwrite on"
+            in line
+        )
 
     @pytest.mark.parametrize("option", ["--labels", "--model"])
     def test_unwritable_output(self, store, fails, option):
@@ -366,6 +370,25 @@ class TestHelp:
         result = CliRunner().invoke(main, ["fit", store, "-k", "4"])
         assert result.exit_code == 2
         assert "Nothing to keep: give --labels, --model or both." in result.stderr
+
+    @pytest.mark.parametrize("name", ["labels.csv", "labels.npy", "labels.HDF5"])
+    def test_labels_are_not_named_as_another_format(self, store, model, name):
+        """A Zarr store of that name would be opened as what it is not."""
+        for arguments in (
+            ["fit", store, "-k", "4", "--labels", name],
+            ["predict", model, store, name],
+        ):
+            result = CliRunner().invoke(main, [str(part) for part in arguments])
+            assert result.exit_code == 2
+            assert "give a name such as labels.zarr." in " ".join(result.stderr.split())
+            assert not os.path.exists(name)
+
+    @pytest.mark.parametrize("name", sorted(main.commands))
+    def test_every_option_has_its_help(self, name):
+        command = main.commands[name]
+        assert all(p.help for p in command.params if isinstance(p, click.Option))
+        # What the list of commands shows is not cut short.
+        assert not command.get_short_help_str(60).endswith("...")
 
     def test_module_runs_as_the_command(self, start, in_folder):
         output, _ = start("--version").communicate(timeout=60)

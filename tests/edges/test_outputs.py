@@ -57,7 +57,9 @@ def test_overwriting_replaces_the_whole_folder(tmp_path):
 
 def test_what_exists_is_refused(tmp_path):
     (tmp_path / "note.txt").write_text("old")
-    with pytest.raises(OutputExistsError, match=r"note\.txt exists already: .* --overwrite"):
+    with pytest.raises(
+        OutputExistsError, match=r"note\.txt exists already: .* pass overwrite=True .--overwrite"
+    ):
         check_output(tmp_path / "note.txt", NOTE, overwrite=False)
 
 

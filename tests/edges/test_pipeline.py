@@ -186,6 +186,8 @@ def test_kinds_of_rows(kind, table, tmp_path):
         rows = tmp_path / "rows.npy"
     found = cluster_rows(rows, 4, n_init=2, report=tmp_path / "out")
     wanted = cluster_rows(numbers, 4, n_init=2, report=None)
+    assert repr(wanted).startswith(f"ClusteredRows(n_rows={wanted.n_rows}, n_dropped=")
+    assert repr(wanted).endswith("n_clusters=4, reason='as asked for', report=None)")
     assert isinstance(found.labels, da.Array) is (kind != "memory map")
     np.testing.assert_array_equal(np.asarray(found.labels), wanted.labels)
     np.testing.assert_array_equal(labels_in(tmp_path / "out"), wanted.labels)
@@ -261,7 +263,7 @@ class TestRefused:
         with pytest.raises(RowsError) as raised:
             cluster_rows(tmp_path / "flight.csv", report=None)
         (line,) = str(raised.value).splitlines()
-        assert re.search(r"flight\.csv cannot be read: .*No such file", line)
+        assert re.search(r"nothing at .*flight\.csv: give the path", line)
 
     def test_only_text(self, table):
         with pytest.raises(RowsError, match="X has no numeric columns"):

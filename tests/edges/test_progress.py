@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 from daskmeans import KMeans
 from daskmeans.edges import progress
@@ -30,6 +31,12 @@ def test_line_shows_pass_iteration_inertia_and_shift(monkeypatch, rows):
     assert "rows/s=" in text
     assert f"inertia={last.inertia:.6g}" in text
     assert f"shift={last.center_shift:.3g}" in text
+
+
+def test_first_read_is_announced(monkeypatch, rows):
+    """It may take minutes until there is an iteration to count."""
+    text, _ = shown(monkeypatch, rows, is_terminal=True)
+    assert re.search(r"kmeans-survey, 1 blocks: +0%", text)
 
 
 def test_log_file_stays_empty(monkeypatch, rows):

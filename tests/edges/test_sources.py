@@ -8,6 +8,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import dask
+import dask.array as da
 import h5py
 import numpy as np
 import pandas as pd
@@ -196,8 +197,21 @@ class TestZarrRefusals:
         (in_folder / "folder").mkdir()
         if metadata is not None:
             (in_folder / "folder" / "zarr.json").write_text(metadata)
-        with pytest.raises(RowsError, match="folder is not a Zarr store"):
+        reason = ", but a folder that holds nothing: give the path" if metadata is None else ": "
+        with pytest.raises(RowsError, match=f"folder is not a Zarr store{reason}"):
             open_rows("folder")
+
+    def test_folder_of_other_files_names_some(self, in_folder):
+        (in_folder / "folder").mkdir()
+        for name in "gfedcba":
+            (in_folder / "folder" / f"{name}.txt").touch()
+        with pytest.raises(RowsError, match=r"a folder that holds a.txt, b.txt, .*, e.txt: give"):
+            open_rows("folder")
+
+    @pytest.mark.parametrize("make", [np.ones, da.ones])
+    def test_rows_that_need_no_opening(self, make):
+        with pytest.raises(RowsError, match="which fit and predict take as it is"):
+            open_rows(make((3, 2)))
 
     def test_file_that_is_no_archive(self, in_folder):
         (in_folder / "rows.zip").write_text("1,2\n")
@@ -353,10 +367,13 @@ class TestNumPy:
 
     def test_file_that_is_not_an_array(self, in_folder):
         (in_folder / "rows.npy").write_text("1,2\n")
-        with pytest.raises(RowsError, match=r"rows\.npy cannot be mapped into memory"):
+        with pytest.raises(
+            RowsError, match=r"rows\.npy cannot be mapped into memory: it is not what numpy\.save"
+        ) as caught:
             open_rows("rows.npy")
+        assert "unsafe" not in str(caught.value)
         np.save("objects.npy", np.array([[None]]))
-        with pytest.raises(RowsError, match=r"objects\.npy cannot be mapped"):
+        with pytest.raises(RowsError, match=r"objects\.npy cannot be mapped.*Python objects.*Save"):
             open_rows("objects.npy")
 
 
@@ -419,8 +436,13 @@ class TestTables:
         with pytest.raises(RowsError, match=r"first line of .*rows\.csv holds numbers"):
             open_rows("rows.csv")
 
-    @pytest.mark.parametrize("name", ["nothing.csv", "nothing.parquet", "no-*.csv", "no-*.parquet"])
-    def test_missing_files(self, in_folder, name):
+    @pytest.mark.parametrize("name", ["nothing.csv", "nothing.parquet"])
+    def test_missing_file(self, in_folder, name):
+        with pytest.raises(RowsError, match=f"There is nothing at .*{name}: give the path of a"):
+            open_rows(name)
+
+    @pytest.mark.parametrize("name", ["no-*.csv", "no-*.parquet"])
+    def test_pattern_without_files(self, in_folder, name):
         with pytest.raises(RowsError, match=r"no.* cannot be read|nothing at .*no-\*\."):
             open_rows(name)
 

@@ -267,7 +267,7 @@ BAD = {
     "width": (np.ones((4, 9)), "9 features"),
     "empty": (np.empty((0, 3)), "0 sample"),
     "one dimension": (np.ones(3), "2D"),
-    "text": ("text", "2D|string"),
+    "text": ("text", "2D|string|path"),
 }
 
 

@@ -66,6 +66,12 @@ class TestWriting:
             write_zarr(da.from_array(values, chunks=chunks), "values.zarr")
         np.testing.assert_array_equal(read("values.zarr"), values)
 
+    def test_labels_in_memory(self, in_folder, rows):
+        model = KMeans(4, init=rows[:4]).fit(rows)
+        write_zarr(model.labels_, "labels.zarr")
+        np.testing.assert_array_equal(read("labels.zarr"), model.labels_)
+        assert read("labels.zarr").dtype == np.int32
+
     def test_no_rows(self, in_folder):
         write_zarr(da.zeros((0, 3), chunks=2), "empty.zarr")
         assert zarr.open_array("empty.zarr", mode="r").shape == (0, 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dask.array as da
 import dask.dataframe as dd
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +15,7 @@ from sklearn.exceptions import NotFittedError
 
 import daskmeans
 from daskmeans import KMeans
+from daskmeans.errors import RowsError
 from tests.counting import CountedRows, counted_passes
 
 
@@ -175,10 +177,47 @@ class TestShapesAndDtypes:
             KMeans(2).fit(rows)
 
     def test_more_clusters_than_rows(self):
-        with pytest.raises(ValueError, match=r"n_samples=3 should be >= n_clusters=8\."):
-            KMeans().fit(np.ones((3, 2)))
-        with pytest.raises(ValueError, match=r"n_samples=3 should be >= n_clusters=8\."):
-            KMeans().fit(da.ones((3, 2), chunks=1))
+        message = (
+            r"n_samples=3 should be >= n_clusters=8\. Ask for at most 3 clusters, or pass more"
+        )
+        for rows in (np.ones((3, 2)), da.ones((3, 2), chunks=1)):
+            with pytest.raises(ValueError, match=message):
+                KMeans().fit(rows)
+
+    def test_path(self, tmp_path):
+        message = r"X is a path, not rows: pass daskmeans\.open_rows\('.*rows\.zarr'\)"
+        path = tmp_path / "rows.zarr"
+        for X in (path, str(path)):
+            with pytest.raises(RowsError, match=message):
+                KMeans().fit(X)
+
+    def test_columns_of_pandas_that_are_not_numbers(self):
+        frame = pd.DataFrame(
+            {
+                "city": ["Oslo", None, "Rome"],
+                "x": [1.0, 2.0, 3.0],
+                "kind": pd.Categorical(["a", "b", "a"]),
+                "when": pd.date_range("2020", periods=3),
+                "flag": [True, False, True],
+                "n": pd.array([1, None, 3], dtype="Int64"),
+                "figures": ["1", "2", "3.5"],
+            }
+        ).astype({"figures": object})
+        for wrong in (["city", "kind", "when"], ["city"], ["kind"], ["when"]):
+            kept = [name for name in frame if name in (*wrong, "x", "flag", "n", "figures")]
+            message = f"X has columns that are not numbers: {', '.join(wrong)}. Select numeric"
+            with pytest.raises(RowsError, match=message):
+                KMeans(2).fit(frame[kept])
+            with pytest.raises(RowsError, match=message):
+                KMeans(2).fit(frame[wrong])
+
+    def test_hdf5_file_names_what_it_holds(self, tmp_path):
+        with h5py.File(tmp_path / "rows.h5", "w") as file:
+            file["wind"], file["deep/rows"] = np.ones((3, 2)), np.ones((3, 2))
+            with pytest.raises(RowsError, match=r"X is an HDF5 file or group.*: deep, wind\."):
+                KMeans(2).fit(file)
+            with pytest.raises(RowsError, match=r"X is an HDF5 file or group.*: rows\."):
+                KMeans(2).fit(file["deep"])
 
     def test_wrong_length_of_weights(self):
         rows = np.ones((4, 2))
@@ -268,6 +307,26 @@ class TestWeights:
         rows = da.from_array(blobs, chunks=(10, 5)) if lazily else blobs
         with pytest.raises(ValueError, match=r"[Cc]omplex"):
             KMeans(7).fit(rows, sample_weight=np.ones(len(blobs), complex))
+
+
+def test_columns_of_objects_that_are_numbers_are_read():
+    frame = pd.DataFrame({"x": [1.0, 2.0, 3.0], "figures": ["1", "2", "3.5"]})
+    frame = frame.astype({"figures": object})
+    assert KMeans(2).fit(frame).cluster_centers_.shape == (2, 2)
+
+
+def test_other_errors_of_frames_are_scikit_learns():
+    frame = pd.DataFrame({"x": [1.0, 2.0, 3.0]})
+    model = KMeans(2).fit(frame)
+    with pytest.raises(ValueError, match="The feature names should match"):
+        model.predict(frame.rename(columns={"x": "y"}))
+
+
+def test_predict_of_a_path():
+    model = KMeans(2).fit(np.eye(2))
+    for use in (model.predict, model.transform, model.score):
+        with pytest.raises(RowsError, match="X is a path, not rows"):
+            use("rows.zarr")
 
 
 def test_weights_in_blocks_of_unknown_sizes_must_pair_with_the_rows(blobs):

@@ -171,7 +171,7 @@ def test_no_model(url):
 
 
 def test_folder(tmp_path):
-    with pytest.raises(ModelFormatError, match="cannot be read"):
+    with pytest.raises(ModelFormatError, match=r"saved model .* is a folder, not a file\."):
         daskmeans.load(tmp_path)
 
 
@@ -198,6 +198,8 @@ def test_checkpoint_is_not_a_model(rows, tmp_path):
         (lambda d: d["parameters"].update(speed=9), "unexpected keyword argument 'speed'"),
         (lambda d: d.update(n_features_in=2), r"centers of shape \(4, 3\).*\(4, 2\)"),
         (lambda d: d.update(feature_names_in=["a"]), "1 feature names for 3 features"),
+        (lambda d: d.update(feature_names_in=[None] * 3), "feature names are not a list of text"),
+        (lambda d: d.update(feature_names_in="abc"), "feature names are not a list of text"),
         (lambda d: d.update(parameters=None), "is damaged"),
         (lambda d: d["fitted"].update(history_=[{"inertia": 1}]), "is damaged"),
         (lambda d: d["fitted"].update(inertia_="low"), "is damaged.*low"),
@@ -410,6 +412,8 @@ def test_a_changed_description_gives_our_error_or_a_model(models, data):
     except ModelFormatError:
         pass
     else:
-        loaded.predict(np.zeros((2, 3)) if loaded.n_features_in_ == 3 else [])
+        rows = np.zeros((2, loaded.n_features_in_))
+        names = getattr(loaded, "feature_names_in_", None)
+        loaded.predict(rows if names is None else pd.DataFrame(rows, columns=names))
     finally:
         file_system.rm(place)

@@ -273,6 +273,12 @@ class TestResult:
         assert table["n_clusters"].tolist() == list(found.n_clusters) == list(range(2, 13))
         assert table["inertia"].tolist() == [m.inertia_ for m in found.models.values()]
 
+    def test_text(self, found):
+        text = repr(found)
+        assert text == str(found)
+        assert text.startswith(f"SweepResult(n_clusters={found.n_clusters}, scores=['inertia'")
+        assert len(text) < 200
+
     def test_table_without_pandas(self, found, monkeypatch):
         expected = found.table.to_dict("records")
         monkeypatch.setitem(sys.modules, "pandas", None)
