@@ -9,6 +9,8 @@ import numpy as np
 
 from daskmeans.algorithms.assignment import CenterSet, model_shift
 from daskmeans.blocks.block import Block, not_finite
+from daskmeans.errors import RowsError
+from daskmeans.kernels.csr import CSRRows
 from daskmeans.kernels.tree import walk_rows
 from daskmeans.typing import Array, Labels
 
@@ -57,8 +59,10 @@ class CenterTree:
         Raises
         ------
         ValueError
-            If a row is not finite.
+            If a row is not finite, or rows are sparse.
         """
+        if isinstance(block.rows, CSRRows):
+            raise RowsError("X is sparse, and a tree of centers takes dense rows.")
         labels = np.empty(len(block), np.int32)
         for part, rows, _ in block.tiles():
             bad_row = walk_rows(rows, self.nodes, self.children, self.leaf_labels, labels[part])

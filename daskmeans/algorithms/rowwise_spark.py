@@ -10,11 +10,12 @@ import numpy as np
 
 from daskmeans.algorithms.assignment import CenterSet
 from daskmeans.algorithms.rowwise import RowFunction, label_rows
-from daskmeans.blocks.block import make_block
+from daskmeans.blocks.block import Block, make_block
 from daskmeans.blocks.spark_batches import BatchReader
 from daskmeans.blocks.spark_rows import SparkRows
+from daskmeans.kernels.csr import CSRRows
 from daskmeans.passes.schedulers import blas_on_one_thread
-from daskmeans.typing import Metric
+from daskmeans.typing import Array, Metric
 
 # What a column that nobody named is called.
 PREDICTION, DISTANCES = "prediction", "distances"
@@ -49,8 +50,21 @@ class RowFunctionOfBatches:
                 else:
                     distances = np.empty((len(block), len(self.centers.centers)))
                     self.function(block, self.centers, distances)
+                    if isinstance(block.rows, CSRRows):
+                        dense = np.flatnonzero(~self.reader.sparse_among(columns))
+                        distances[dense] = self._of_dense(block.rows[dense])
                     ends = np.arange(len(block) + 1, dtype=np.int32) * distances.shape[1]
                     yield pa.ListArray.from_arrays(ends, distances.ravel())
+
+    def _of_dense(self, rows: CSRRows) -> Array:
+        """Return the distances of dense vectors that came in a batch with sparse ones.
+
+        Measured as dense rows are: the last digits must not depend on Spark's batches.
+        """
+        block = Block(0, 0, rows.data.reshape(rows.shape), None)
+        distances = np.empty((len(rows), len(self.centers.centers)))
+        self.function(block, self.centers, distances)
+        return distances
 
 
 def with_column(

@@ -9,9 +9,13 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from daskmeans.errors import RowsError
+from daskmeans.kernels.csr import AnyRows, CSRRows
 from daskmeans.typing import Array
 
 Layout: TypeAlias = Literal["columns", "array", "vector"]
+
+# `type` of MLlib's vectors.
+_SPARSE = 0
 
 
 @dataclass(frozen=True)
@@ -31,10 +35,11 @@ class BatchReader:
     dtype: np.dtype[Any]
     missing: bool
 
-    def read(self, columns: Sequence[Any], where: str, first: int) -> Array:
+    def read(self, columns: Sequence[Any], where: str, first: int) -> AnyRows:
         """Return rows of shape (r, d) of the features' Arrow arrays.
 
-        In C order, and in memory of their own.
+        In C order, and in memory of their own. They are CSRRows if any of them is a sparse vector;
+        then of dense vectors among them every value is stored.
 
         Parameters
         ----------
@@ -46,7 +51,7 @@ class BatchReader:
         Raises
         ------
         RowsError
-            For nulls, vectors that are sparse, and rows of different lengths.
+            For nulls, rows of different lengths, and sparse vectors whose indices are none.
         """
         if self.layout == "columns":
             rows = np.empty((len(columns[0]), len(columns)), self.dtype)
@@ -60,19 +65,60 @@ class BatchReader:
         if column.null_count:
             raise _null(name, column, where, first)
         if self.layout == "vector":
-            _check_dense(column, name, where, first)
+            if self.sparse_among(columns).any():
+                return _sparse_rows(column, name, where, first)
             column = column.field("values")
         return _whole_rows(column, name, where, first)
 
+    def sparse_among(self, columns: Sequence[Any]) -> Array:
+        """Tell of each row whether it is a sparse vector, (r,) bool."""
+        if self.layout != "vector":
+            return np.zeros(len(columns[0]), bool)
+        kinds = columns[0].field("type").to_numpy(zero_copy_only=False)
+        return np.asarray(kinds == _SPARSE)
 
-def _check_dense(column: Any, name: str, where: str, first: int) -> None:
-    kinds = column.field("type").to_numpy(zero_copy_only=False)
-    if (kinds == 0).any():
-        row = first + int(np.flatnonzero(kinds == 0)[0])
+
+def _sparse_rows(vectors: Any, name: str, where: str, first: int) -> CSRRows:
+    """Return vectors, some of which are sparse, all of one length, as sparse rows."""
+    sparse = vectors.field("type").to_numpy(zero_copy_only=False) == _SPARSE
+    values, columns = vectors.field("values"), vectors.field("indices")
+    indptr = values.offsets.to_numpy().astype(np.int64)
+    begin, end = int(indptr[0]), int(indptr[-1])
+    indptr -= begin
+    stored = np.diff(indptr)
+    sizes = vectors.field("size").fill_null(0).to_numpy(zero_copy_only=False)
+    lengths = np.where(sparse, sizes, stored)
+    d = int(lengths[0])
+    _check_lengths(lengths, name, where, first)
+    of_sparse = np.repeat(sparse, stored)
+    indices = np.empty(end - begin, np.int32)
+    given = columns.flatten().to_numpy(zero_copy_only=False)
+    as_many = np.diff(columns.offsets.to_numpy())[sparse] == stored[sparse]
+    if as_many.all():
+        indices[of_sparse] = given
+        indices[~of_sparse] = np.tile(np.arange(d, dtype=np.int32), int((~sparse).sum()))
+        # A kernel would read elsewhere by a column that is not there.
+        rises = np.diff(indices, prepend=-1) > 0
+        rises[indptr[:-1][stored > 0]] = True
+        good = rises & (indices >= 0) & (indices < d)
+        bad = np.flatnonzero(np.diff(np.concatenate(([0], np.cumsum(~good)))[indptr]))
+    else:
+        bad = np.flatnonzero(sparse)[~as_many]
+    if bad.size:
         raise RowsError(
-            f"The column {name!r} has a sparse vector in row {row} of {where}. Sparse vectors are "
-            "not taken, since rows made dense may need far more memory: convert them where that "
-            "is meant, for instance by pyspark.ml.functions.vector_to_array."
+            f"The column {name!r} has a sparse vector in row {first + int(bad[0])} of {where} "
+            f"whose indices do not ascend within 0 to {d - 1}, one for each value."
+        )
+    data = np.array(values.values.slice(begin, end - begin).to_numpy(zero_copy_only=True))
+    return CSRRows(data, indices, indptr, d)
+
+
+def _check_lengths(lengths: Array, name: str, where: str, first: int) -> None:
+    if (lengths != lengths[:1]).any():
+        row = int(np.flatnonzero(lengths != lengths[0])[0])
+        raise RowsError(
+            f"The column {name!r} has {lengths[row]} numbers in row {first + row} of {where}, and "
+            f"{lengths[0]} in rows before it: each row has to have as many."
         )
 
 
@@ -81,12 +127,7 @@ def _whole_rows(lists: Any, name: str, where: str, first: int) -> Array:
     offsets = lists.offsets.to_numpy()
     lengths = np.diff(offsets)
     d = int(lengths[0]) if len(lengths) else 0
-    if (lengths != d).any():
-        row = int(np.flatnonzero(lengths != d)[0])
-        raise RowsError(
-            f"The column {name!r} has {lengths[row]} numbers in row {first + row} of {where}, and "
-            f"{d} in rows before it: each row has to have as many."
-        )
+    _check_lengths(lengths, name, where, first)
     numbers = lists.values.slice(offsets[0], offsets[-1] - offsets[0])
     if numbers.null_count:
         place = int(np.flatnonzero(numbers.is_null().to_numpy(zero_copy_only=False))[0])

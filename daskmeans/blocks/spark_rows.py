@@ -105,9 +105,10 @@ def spark_rows(
     frame : pyspark.sql.DataFrame
     features : str or sequence of str, optional
         Columns of numbers, of text that is to be cast to numbers, or one column of arrays of
-        numbers or of MLlib vectors. By default the column "features" if it is one of arrays or
-        vectors, as pyspark.ml has it; else all columns of numbers, without `weight` and `id`; where
-        there are none, the only column of arrays or vectors.
+        numbers or of MLlib vectors, of which sparse ones stay sparse. By default the column
+        "features" if it is one of arrays or vectors, as pyspark.ml has it; else all columns of
+        numbers, without `weight` and `id`; where there are none, the only column of arrays or
+        vectors.
     weight : str, optional
     id : str, optional
         Values by which rows are sorted, each one once.

@@ -173,6 +173,11 @@ def open_rows(
     if is_spark(X):
         frame = as_spark_rows(X, sample_weight, None if reset else estimator)
         run = SparkRunner(frame, metric_of(estimator))
+        if run.source.sparse and not get_tags(estimator).input_tags.sparse:
+            raise RowsError(
+                f"X has sparse vectors, and {type(estimator).__name__} takes dense rows: convert "
+                "them, for instance by pyspark.ml.functions.vector_to_array."
+            )
         _check_features(estimator, run.source, frame, reset=reset)
         return run
     return open_blocks(estimator, X, sample_weight, reset=reset, persist=persist)

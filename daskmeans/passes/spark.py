@@ -23,16 +23,19 @@ from daskmeans.blocks.block import Block, working_dtype
 from daskmeans.blocks.source import Key, RowSource
 from daskmeans.blocks.spark_partitions import (
     COLUMNS,
+    PLACE_COLUMNS,
     PartitionToBlocks,
     Place,
     Record,
     other_length,
+    place_in,
     place_of,
     record_of,
     records_of,
 )
 from daskmeans.blocks.spark_rows import SparkRows
 from daskmeans.errors import ClusterError, DaskMeansError, RowsError
+from daskmeans.kernels.csr import CSRRows
 from daskmeans.partials import PartialT
 from daskmeans.passes.events import PassEnded, PassStarted, tell
 from daskmeans.passes.plan import Pass, merge
@@ -79,11 +82,15 @@ class PassOverPartition(Generic[PartialT]):
     step : Pass
     dtype : numpy dtype
     places : mapping of (partition, number) to (block number, first row, rows)
+    sparse : bool
+        Some block has sparse rows: then dense ones are taken as such too, since what is summed of a
+        row must not depend on the rows that share its block.
     """
 
     step: Pass[PartialT]
     dtype: np.dtype[Any]
     places: Mapping[tuple[int, int], tuple[int, int, int]]
+    sparse: bool
 
     def __call__(self, records: Iterable[Record]) -> Iterator[Outcome[PartialT]]:
         merged: RunningMerge[PartialT] = RunningMerge()
@@ -117,8 +124,10 @@ class PassOverPartition(Generic[PartialT]):
                 "computed it again, since its order is not fixed: give a column of ids, or write "
                 "the DataFrame to storage and read it from there."
             )
-        number, start, n_rows = known
-        rows = np.frombuffer(record.rows, self.dtype).reshape(n_rows, place.n_features)
+        number, start, _ = known
+        rows = record.any_rows(self.dtype)
+        if self.sparse and not isinstance(rows, CSRRows):
+            rows = CSRRows.of_dense(rows)
         weights = None if record.weights is None else np.frombuffer(record.weights, np.float64)
         return Block(number, start, rows, weights)
 
@@ -160,17 +169,7 @@ class _ConnectBlocks:
         weakref.finalize(self, _unpersist, self._frame).atexit = False
 
     def places(self) -> list[Place]:
-        rows = self._frame.select("partition", "number", "n_rows", "n_features", "error").collect()
-        return [
-            Place(
-                row.partition,
-                row.number,
-                row.n_rows,
-                row.n_features,
-                None if row.error is None else pickle.loads(row.error),
-            )
-            for row in rows
-        ]
+        return [place_in(row) for row in self._frame.select(*PLACE_COLUMNS).collect()]
 
     def run(self, task: PassOverPartition[PartialT]) -> list[Outcome[PartialT]]:
         found = self._frame.mapInArrow(_OverBatches(task), "outcome binary").collect()
@@ -218,8 +217,8 @@ class SparkRunner:
     Raises
     ------
     RowsError
-        For nulls, sparse vectors, rows of different lengths, and weights that are no weights; for
-        "cosine", of rows of zeros.
+        For nulls, rows of different lengths, and weights that are no weights; for "cosine", of rows
+        of zeros.
     ClusterError
         If Spark's workers cannot import this package.
     """
@@ -240,9 +239,11 @@ class SparkRunner:
             for number, place in enumerate(places)
         }
         kept = tuple(Key(("spark-block", number)) for number in range(len(places)))
-        names = rows.features
+        sparse = any(place.n_values is not None for place in places)
+        names: tuple[str, ...] | None = rows.features
         if not rows.named:
-            names = tuple(f"{names[0]}[{j}]" for j in range(n_features))
+            # Sparse rows may have millions of features, and names travel with passes.
+            names = None if sparse else tuple(f"{rows.features[0]}[{j}]" for j in range(n_features))
         self._dtype = working_dtype(rows.dtype) if divide else rows.dtype
         self.source = RowSource(
             n_features,
@@ -251,6 +252,8 @@ class SparkRunner:
             tuple((part,) for part in kept),
             weights=None if rows.weight is None else kept,
             feature_names=names,
+            sparse=sparse,
+            sparse_bytes=sum(place.sparse_bytes for place in places) if sparse else None,
         ).measured_by(metric)
 
     @property
@@ -278,7 +281,8 @@ class SparkRunner:
         started = time.perf_counter()
         self.n_passes += 1
         with _explained():
-            outcomes = self._blocks.run(PassOverPartition(step, self._dtype, self._places))
+            task = PassOverPartition(step, self._dtype, self._places, self.source.sparse)
+            outcomes = self._blocks.run(task)
         failed = [each for each in outcomes if each.error is not None]
         if failed:
             _ = min(failed, key=lambda each: each.number).result

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from pyspark import keyword_only
 from pyspark.ml import Estimator, Model
+from pyspark.ml.linalg import SparseVector
 from pyspark.ml.param import Param
 from pyspark.ml.util import (
     DefaultParamsReadable,
@@ -29,6 +30,7 @@ from daskmeans.blocks.block import make_block
 from daskmeans.errors import ModelFormatError, RowsError
 from daskmeans.estimators import kmeans as in_process
 from daskmeans.estimators.saving import load
+from daskmeans.kernels.csr import AnyRows, CSRRows
 from daskmeans.spark.params import KMeansParams
 from daskmeans.typing import Array, Metric
 
@@ -71,8 +73,9 @@ class KMeans(KMeansParams, Estimator, DefaultParamsWritable, DefaultParamsReadab
     Parameters
     ----------
     featuresCol : str, default="features"
-        A column of MLlib vectors, which have to be dense, or of arrays of numbers. `array<float>`
-        takes half the memory and time of vectors, which are of doubles.
+        A column of MLlib vectors, or of arrays of numbers. Sparse vectors stay sparse, and dense
+        ones among them are taken as sparse ones with all values stored. `array<float>` takes half
+        the memory and time of dense vectors, which are of doubles.
     featuresCols : list of str, optional
         Columns of numbers in its place. Columns of text are cast.
     predictionCol : str, default="prediction"
@@ -262,15 +265,18 @@ class KMeansModel(KMeansParams, Model, MLWritable, MLReadable):
         return [center.copy() for center in self._fitted.cluster_centers_]
 
     def predict(self, value: Any) -> int:
-        """Return the label of a single vector, or array of numbers, of length d."""
-        row = np.asarray(value.toArray() if hasattr(value, "toArray") else value)
-        if row.shape != (self._fitted.n_features_in_,):
-            raise RowsError(
-                f"The vector has shape {row.shape}, expected ({self._fitted.n_features_in_},)."
-            )
+        """Return the label of a single vector, sparse or not, or array of numbers, of length d."""
+        d = self._fitted.n_features_in_
+        rows: AnyRows
+        if isinstance(value, SparseVector):
+            ends = np.array([0, len(value.values)], np.int64)
+            rows = CSRRows(value.values, value.indices, ends, value.size)
+        else:
+            rows = np.asarray(value.toArray() if hasattr(value, "toArray") else value)[None]
+        if rows.shape != (1, d):
+            raise RowsError(f"The vector has shape {rows.shape[1:]}, expected ({d},).")
         centers = self._fitted._center_set()
-        divide = self._fitted.metric == "cosine"
-        block = make_block(0, 0, [row[None, :]], None, len(row), divide=divide)
+        block = make_block(0, 0, [rows], None, d, divide=self._fitted.metric == "cosine")
         return int(centers.label(block)[0])
 
     def setFeaturesCol(self, value: str) -> KMeansModel:

@@ -6,9 +6,12 @@ A program of its own: a process has Spark's own driver or a connection to one, n
 from __future__ import annotations
 
 import tempfile
+from itertools import pairwise
 
 import numpy as np
 import pytest
+import scipy.sparse
+from sklearn.base import clone
 
 import daskmeans
 from daskmeans.errors import RowsError
@@ -19,6 +22,7 @@ COLUMNS = ["a", "b", "c"]
 def main() -> None:
     """Print "same" if all agrees."""
     # Here, so that tests can be collected where pyspark is not installed.
+    from pyspark.ml.linalg import Vectors
     from pyspark.sql import SparkSession
 
     from daskmeans.spark import KMeans, KMeansModel
@@ -50,6 +54,18 @@ def main() -> None:
     fitted.save(path)
     loaded = KMeansModel.load(path)
     np.testing.assert_array_equal(loaded.clusterCenters(), expected.cluster_centers_)
+
+    matrix = scipy.sparse.csr_array(rows * (generator.random(rows.shape) < 0.6))
+    vectors = [
+        (Vectors.sparse(3, matrix.indices[a:b], matrix.data[a:b]),)
+        for a, b in pairwise(matrix.indptr)
+    ]
+    table = session.createDataFrame(vectors, ["features"])
+    again = daskmeans.KMeans(3, init="k-means||", max_iter=2, random_state=0)
+    expected = clone(again).fit(matrix)
+    np.testing.assert_array_equal(again.fit(table).cluster_centers_, expected.cluster_centers_)
+    labels = [row.prediction for row in again.labels_.collect()]
+    np.testing.assert_array_equal(labels, expected.labels_)
 
     bad = session.createDataFrame([(1.0,), (None,)], "a double")
     with pytest.raises(RowsError, match="'a' has a null"):

@@ -60,15 +60,6 @@ def test_arrays_of_partitions_have_to_be_of_one_length(table_of):
         KMeans(featuresCol="x").fit(table)
 
 
-def test_sparse_vectors_are_refused(spark):
-    from pyspark.ml.linalg import Vectors
-
-    rows = [(Vectors.dense([1.0, 0.0]),), (Vectors.sparse(2, {1: 3.0}),)]
-    table = spark.createDataFrame(rows, ["features"]).coalesce(1)
-    with pytest.raises(RowsError, match=r"sparse vector in row 1 .*vector_to_array"):
-        KMeans().fit(table)
-
-
 def test_columns_of_a_csv_are_cast(csv):
     table = csv("name,width,height", "a,1,2.5", "b,3,1", "c,11,12", "d,10,13")
     model = KMeans(featuresCols=["width", "height"], k=2).fit(table)
