@@ -375,6 +375,13 @@ class TestModel:
         mean = units.mean(axis=0)
         np.testing.assert_allclose(alone.cluster_centers_, [mean / math.hypot(*mean)], atol=1e-12)
 
+    @pytest.mark.parametrize("name", ["resume", "converged_", "to_sklearn", "from_sklearn"])
+    def test_has_nothing_of_kmeans_that_a_tree_does_not_know(self, rows, name):
+        model = BisectingKMeans(2, random_state=0).fit(rows)
+        assert hasattr(KMeans, name)
+        assert not hasattr(model, name)
+        assert not isinstance(model, KMeans)
+
     def test_plots(self, rows):
         pytest.importorskip("matplotlib").use("agg")
         model = BisectingKMeans(4, random_state=0).fit(rows)
@@ -394,6 +401,7 @@ class TestFiles:
         np.testing.assert_array_equal(loaded.cluster_centers_, model.cluster_centers_)
         np.testing.assert_array_equal(loaded.predict(rows), model.labels_)
         assert (loaded.inertia_, loaded.n_passes_) == (model.inertia_, model.n_passes_)
+        np.testing.assert_array_equal(loaded.cluster_sizes_, model.cluster_sizes_, strict=True)
 
     @pytest.mark.parametrize(
         ("edit", "words"),
@@ -414,6 +422,12 @@ class TestFiles:
         changed = children if changed is None else changed
         write_members(saved, {**members, "children.npy": npy(changed)})
         with pytest.raises(ModelFormatError, match=words):
+            daskmeans.load(saved)
+
+    def test_other_sizes(self, saved):
+        members = members_of(saved)
+        write_members(saved, {**members, "cluster_sizes_.npy": npy(np.ones(7, np.int64))})
+        with pytest.raises(ModelFormatError, match="one number of rows a cluster"):
             daskmeans.load(saved)
 
     def test_more_leaves_than_clusters(self, saved):
