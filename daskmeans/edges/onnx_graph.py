@@ -10,15 +10,16 @@ from sklearn.preprocessing import StandardScaler
 
 from daskmeans.algorithms.assignment import model_shift
 from daskmeans.errors import missing_extra
+from daskmeans.estimators.kmeans import KMeans
+from daskmeans.estimators.minibatch import MiniBatchKMeans
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
     from daskmeans.estimators.exchange import ExportedDtype
-    from daskmeans.estimators.kmeans import KMeans
 
 
-def to_onnx(model: KMeans, dtype: ExportedDtype = "float32") -> ModelProto:
+def to_onnx(model: KMeans | MiniBatchKMeans, dtype: ExportedDtype = "float32") -> ModelProto:
     """Return a fitted model as an ONNX graph that labels rows, and measures them.
 
     Parameters
@@ -38,6 +39,8 @@ def to_onnx(model: KMeans, dtype: ExportedDtype = "float32") -> ModelProto:
 
     Raises
     ------
+    TypeError
+        If it is another model: a BisectingKMeans labels rows down its tree.
     NotFittedError
     MissingExtraError
         If skl2onnx is not installed.
@@ -61,6 +64,11 @@ def to_onnx(model: KMeans, dtype: ExportedDtype = "float32") -> ModelProto:
     >>> labels.tolist() == model.predict(rows).tolist()
     True
     """
+    if not isinstance(model, KMeans | MiniBatchKMeans):
+        raise TypeError(
+            f"to_onnx takes a fitted KMeans or MiniBatchKMeans, not {type(model).__name__}. A "
+            "BisectingKMeans labels rows down its tree, and by its centers alone labels are others."
+        )
     try:
         import skl2onnx
     except ImportError as error:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from sklearn import cluster
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
@@ -19,19 +18,22 @@ from daskmeans.algorithms.seeding import new_seed
 from daskmeans.algorithms.spherical import inertia_by
 from daskmeans.algorithms.survey import survey
 from daskmeans.blocks.inputs import ArrayLike, is_lazy
-from daskmeans.estimators.exchange import ExportedDtype
-from daskmeans.estimators.kmeans import KMeans
+from daskmeans.estimators.fitted_centers import FittedCenters
+from daskmeans.estimators.notebook import passes_shown
 from daskmeans.estimators.parameters import checks_parameters
-from daskmeans.estimators.rows import check_initial_centers, open_rows
-from daskmeans.estimators.saving import checked_centers, saved_by_name
+from daskmeans.estimators.rows import open_rows
+from daskmeans.estimators.saving import checked_centers, checked_sizes, saved_by_name
 from daskmeans.passes.events import observing
 from daskmeans.typing import Array, Metric
+
+if TYPE_CHECKING:
+    from daskmeans.plots.html import Summary
 
 _SAVED = {"inertia_": float, "n_passes_": int, "bytes_read_": int}
 
 
 @saved_by_name
-class BisectingKMeans(KMeans):
+class BisectingKMeans(FittedCenters):
     """Clustering by splitting one cluster in two, again and again: a tree of clusters.
 
     scikit-learn's estimator, with Spark's way of reading the rows: all clusters that may have to be
@@ -57,9 +59,10 @@ class BisectingKMeans(KMeans):
         Largest number of iterations of a split.
     verbose : int, default=0
         Print a line after each iteration.
-    tol : float, default=1e-4
+    tol : float, default=1e-5
         A split is done once the sum of squared center shifts is at most `tol` times the mean of the
-        features' variances, which is estimated from a sample of the rows.
+        features' variances, which is estimated from a sample of the rows. scikit-learn's 1e-4 is
+        not a share of the variance, and so depends on the unit of the features.
     bisecting_strategy : {"biggest_inertia", "largest_cluster"}, default="biggest_inertia"
         Which cluster is split next: the one with the highest inertia, or with most rows. Clusters
         of equal rows come last.
@@ -81,6 +84,8 @@ class BisectingKMeans(KMeans):
     labels_ : ndarray or dask array of shape (n_samples,), int32
         Label of each row, by the way down the tree; lazy as those of `KMeans`. The center of
         another cluster may be nearer.
+    cluster_sizes_ : ndarray of shape (n_clusters,), int64
+        Rows of each cluster: how often its number is in `labels_`, whatever the weights.
     inertia_ : float
         Weighted sum of the squared distances of rows to the centers of their labels, for "cosine"
         of the cosine distances; the sum is rounded once.
@@ -110,8 +115,8 @@ class BisectingKMeans(KMeans):
     >>> model = BisectingKMeans(n_clusters=3, random_state=0).fit(X)
     >>> sorted(model.cluster_centers_.tolist())
     [[2.0, 1.0], [10.0, 1.0], [10.0, 8.5]]
-    >>> model.inertia_
-    4.5
+    >>> sorted(model.cluster_sizes_.tolist()), model.inertia_
+    ([2, 3, 3], 4.5)
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -129,6 +134,10 @@ class BisectingKMeans(KMeans):
         "metric": [StrOptions({"euclidean", "cosine"})],
     }
 
+    cluster_sizes_: Array
+    n_passes_: int
+    bytes_read_: int
+
     def __init__(
         self,
         n_clusters: int = 8,
@@ -138,7 +147,7 @@ class BisectingKMeans(KMeans):
         random_state: int | np.random.RandomState | None = None,
         max_iter: int = 300,
         verbose: int = 0,
-        tol: float = 1e-4,
+        tol: float = 1e-5,
         bisecting_strategy: Strategy = "biggest_inertia",
         min_divisible_cluster_size: float = 1,
         algorithm: str = "lloyd",
@@ -159,7 +168,7 @@ class BisectingKMeans(KMeans):
         self.metric = metric
 
     @checks_parameters
-    def fit(  # type: ignore[override]  # takes no callback and no checkpoint
+    def fit(
         self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None
     ) -> BisectingKMeans:
         """Compute the clustering.
@@ -203,6 +212,7 @@ class BisectingKMeans(KMeans):
         in_memory = not is_lazy(X)
         costs = measure(run, [Assignment(centers)], keep_labels=in_memory)
         self.inertia_ = inertia_by(self.metric, costs.inertias()[0])
+        self.cluster_sizes_ = costs.counts[0]
         self.n_passes_, self.bytes_read_ = run.n_passes, run.bytes_read
         self.labels_ = (
             costs.all_labels() if in_memory else self._lazy_labels(X, run.source.known_sizes)
@@ -211,8 +221,7 @@ class BisectingKMeans(KMeans):
 
     def _pair(self, rows: Array, random_state: np.random.RandomState) -> Array:
         """Return what the user's function makes of the rows of a cluster."""
-        centers = self.init(rows, 2, random_state=random_state)
-        return check_initial_centers(centers, 2, self.n_features_in_, self.metric)
+        return self._centers_by(self.init, rows, 2, random_state)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -222,24 +231,32 @@ class BisectingKMeans(KMeans):
     def _center_set(self) -> CenterSet:
         return TreeCenters.of_tree(self._tree)
 
-    def _what_to_save(self) -> tuple[dict[str, Any], dict[str, Array]]:
-        fitted = {name: getattr(self, name) for name in _SAVED}
-        return fitted, {"nodes": self._tree.nodes, "children": self._tree.children}
+    def _summary(self) -> Summary:
+        from daskmeans.plots.axes import names_of_features
+        from daskmeans.plots.html import Summary
 
-    def to_sklearn(self, dtype: ExportedDtype = "float64") -> cluster.KMeans:
-        """Raise TypeError: scikit-learn's estimator cannot be given a tree.
-
-        Its labels go down the tree, and those of the centers alone are others.
-        """
-        raise TypeError(
-            "A BisectingKMeans labels rows down its tree, which cannot be given to one of "
-            "scikit-learn's: save it by save(), and load it by daskmeans.load()."
+        return Summary(
+            {
+                "rows": int(self.cluster_sizes_.sum()),
+                "features": self.n_features_in_,
+                "inertia": self.inertia_,
+                "passes": passes_shown(self.n_passes_, self.bytes_read_),
+            },
+            "",
+            [],
+            self.cluster_centers_,
+            names_of_features(self),
+            {"rows": self.cluster_sizes_},
         )
 
-    @classmethod
-    def from_sklearn(cls, model: cluster.KMeans) -> KMeans:
-        """Raise TypeError: scikit-learn does not tell its tree."""
-        raise TypeError("The tree of scikit-learn's BisectingKMeans is private: fit one here.")
+    def _what_to_save(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        fitted = {name: getattr(self, name) for name in _SAVED}
+        arrays = {
+            "nodes": self._tree.nodes,
+            "children": self._tree.children,
+            "cluster_sizes_": self.cluster_sizes_,
+        }
+        return fitted, arrays
 
     def _take_saved(self, fitted: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
         nodes = arrays["nodes"]
@@ -251,6 +268,7 @@ class BisectingKMeans(KMeans):
         self.cluster_centers_ = checked_centers(
             leaves, len(leaves), self.n_features_in_, self.metric
         )
+        self.cluster_sizes_ = checked_sizes(arrays["cluster_sizes_"], len(leaves))
         for name, kind in _SAVED.items():
             setattr(self, name, kind(fitted[name]))
 

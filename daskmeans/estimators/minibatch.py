@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,7 +15,7 @@ from sklearn import cluster
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from daskmeans.algorithms.assignment import Assignment, CenterSet, measure, model_shift
+from daskmeans.algorithms.assignment import Assignment, measure
 from daskmeans.algorithms.batches import InHand
 from daskmeans.algorithms.epochs import NO_IMPROVEMENT, TOLERANCE
 from daskmeans.algorithms.kmeans import Seeding
@@ -37,7 +38,7 @@ from daskmeans.estimators.exchange import (
     take_from_sklearn,
     to_sklearn_batches,
 )
-from daskmeans.estimators.kmeans import KMeans
+from daskmeans.estimators.fitted_centers import FittedCenters
 from daskmeans.estimators.parameters import checks_parameters
 from daskmeans.estimators.rows import (
     check_initial_centers,
@@ -71,7 +72,7 @@ _SAVED = {"inertia_": float, "n_iter_": int, "stop_reason_": str}
 
 
 @saved_by_name
-class MiniBatchKMeans(KMeans):
+class MiniBatchKMeans(FittedCenters):
     """K-means by batches: of a stream that never ends, or of rows too many for whole iterations.
 
     scikit-learn's estimator, with Spark's forgetting. Each step assigns a batch to the centers and
@@ -204,8 +205,11 @@ class MiniBatchKMeans(KMeans):
     }
 
     counts_: Array
+    cluster_sizes_: Array
+    n_iter_: int
     n_steps_: int
-    history_: list[StepRecord]  # type: ignore[assignment]
+    history_: list[StepRecord]
+    stop_reason_: str
 
     def __init__(
         self,
@@ -247,7 +251,7 @@ class MiniBatchKMeans(KMeans):
         self.metric = metric
 
     @checks_parameters
-    def fit(  # type: ignore[override]  # takes no callback and no checkpoint: `stream` has them
+    def fit(
         self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None
     ) -> MiniBatchKMeans:
         """Compute the clustering from batches of the rows, epoch by epoch.
@@ -558,7 +562,7 @@ class MiniBatchKMeans(KMeans):
         n_init = self.n_init
         if callable(init):
             given = rows.to_scipy() if isinstance(rows, CSRRows) else rows
-            init = self._from_callable(init, given)
+            init = partial(self._centers_by, init, given)
         elif not isinstance(init, str):
             init = check_initial_centers(init, self.n_clusters, self.n_features_in_, self.metric)
             n_init = 1
@@ -619,9 +623,7 @@ class MiniBatchKMeans(KMeans):
 
     def _label(self, run: Runner | InHand, X: ArrayLike) -> None:
         in_memory = not is_lazy(X)
-        centers = self.cluster_centers_
-        center_set = CenterSet.make(centers, model_shift(centers))
-        costs = measure(run, [Assignment(center_set)], keep_labels=in_memory)
+        costs = measure(run, [Assignment(self._center_set())], keep_labels=in_memory)
         self.inertia_ = inertia_by(self.metric, costs.inertias()[0])
         self.cluster_sizes_ = costs.counts[0]
         self.labels_ = costs.all_labels() if in_memory else self._lazy_labels(X)

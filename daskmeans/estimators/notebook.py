@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dask.utils import format_bytes
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
@@ -39,3 +40,9 @@ class ShownInNotebooks:
         except NotFittedError:
             return box
         return beside(box, self._summary())
+
+
+def passes_shown(n_passes: int, bytes_read: int) -> str:
+    """Return how often a fit went over the rows, and what it read of them."""
+    read = f"{format_bytes(bytes_read)} read" if bytes_read else "rows in memory"
+    return f"{n_passes:,} ({read})"

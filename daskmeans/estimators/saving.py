@@ -43,7 +43,7 @@ def saved_by_name(estimator: Estimator) -> Estimator:
 
 
 def save(model: Any, path: str | os.PathLike[str], *, overwrite: bool) -> None:
-    """Write a fitted model; see `KMeans.save`."""
+    """Write a fitted model; see `FittedCenters.save`."""
     check_is_fitted(model)
     system, place = opened(path)
     try:
@@ -104,7 +104,7 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    KMeans or MiniBatchKMeans
+    KMeans, MiniBatchKMeans or BisectingKMeans
         Fitted, without `labels_`. Parameters that were functions or RandomState objects have their
         defaults.
 

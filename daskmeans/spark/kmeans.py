@@ -22,6 +22,7 @@ from pyspark.ml.util import (
     MLWriter,
 )
 from pyspark.sql.functions import col
+from sklearn.utils.validation import check_is_fitted
 
 from daskmeans.algorithms.rowwise import label_rows
 from daskmeans.algorithms.rowwise_spark import with_column
@@ -29,6 +30,7 @@ from daskmeans.algorithms.watch import CALLBACK, IterationState
 from daskmeans.blocks.block import make_block
 from daskmeans.errors import ModelFormatError, RowsError
 from daskmeans.estimators import kmeans as in_process
+from daskmeans.estimators.fitted_centers import FittedCenters
 from daskmeans.estimators.saving import load
 from daskmeans.kernels.csr import AnyRows, CSRRows
 from daskmeans.spark.params import KMeansParams
@@ -223,40 +225,41 @@ class KMeansModel(KMeansParams, Model, MLWritable, MLReadable):
 
     Parameters
     ----------
-    fitted : daskmeans.KMeans
+    fitted : daskmeans.KMeans, MiniBatchKMeans or BisectingKMeans
     """
 
-    def __init__(self, fitted: in_process.KMeans) -> None:
+    def __init__(self, fitted: FittedCenters) -> None:
         super().__init__()
         self._fitted = fitted
         self._summary: KMeansSummary | None = None
         self._set(k=len(fitted.cluster_centers_), distanceMeasure=fitted.metric)
 
     @classmethod
-    def fromDaskmeans(cls, fitted: in_process.KMeans) -> KMeansModel:
-        """Return a model of Spark for a `daskmeans.KMeans` that was fitted anywhere.
+    def fromDaskmeans(cls, fitted: FittedCenters) -> KMeansModel:
+        """Return a model of Spark for a model of this package that was fitted anywhere.
 
         Columns of a fit to a DataFrame are set as `featuresCols`; else `featuresCol` is meant.
 
         Parameters
         ----------
-        fitted : daskmeans.KMeans
+        fitted : daskmeans.KMeans, MiniBatchKMeans or BisectingKMeans
 
         Raises
         ------
         NotFittedError
         """
-        in_process.check_is_fitted(fitted)
+        check_is_fitted(fitted)
         model = cls(fitted)
         names = getattr(fitted, "feature_names_in_", None)
         if names is not None:
             model._set(featuresCols=[str(name) for name in names])
         return model
 
-    def toDaskmeans(self) -> in_process.KMeans:
-        """Return the same model as a `daskmeans.KMeans`, for rows of any kind that it takes.
+    def toDaskmeans(self) -> FittedCenters:
+        """Return the same model as one of this package, for rows of any kind that it takes.
 
-        Its `labels_` are the DataFrame that was fitted to, with a column more.
+        It is a `daskmeans.KMeans`, whose `labels_` are the DataFrame that was fitted to, with a
+        column more; or what `fromDaskmeans` was given.
         """
         return self._fitted
 
@@ -406,8 +409,6 @@ class _ModelReader(MLReader[KMeansModel]):
             file = Path(folder) / "model"
             file.write_bytes(bytes(found[0].model))
             fitted = load(file)
-        if not isinstance(fitted, in_process.KMeans):
-            raise ModelFormatError(f"{path} is not a model of KMeans but of {type(fitted)}.")
         model = KMeansModel(fitted)
         model._resetUid(metadata["uid"])
         DefaultParamsReader.getAndSetParams(model, metadata)

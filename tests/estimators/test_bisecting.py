@@ -14,6 +14,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import BisectingKMeans as ScikitLearns
+from sklearn.datasets import make_blobs
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
@@ -82,6 +83,17 @@ class TestScikitLearn:
                 for kind in (BisectingKMeans, ScikitLearns)
             )
         assert ours < 1.01 * theirs
+
+    def test_default_tolerance_ends_no_split_early(self):
+        """Two centers among many groups creep for long, in whatever unit features are."""
+        rows = make_blobs(8000, 4, centers=12, random_state=2)[0]
+        for seed in range(8):
+            for unit in (1e-3, 1e3):
+                ended, whole = (
+                    BisectingKMeans(12, random_state=seed, **options).fit(unit * rows).inertia_
+                    for options in ({}, {"tol": 0})
+                )
+                assert ended < 1.001 * whole
 
 
 class TestPasses:
@@ -375,6 +387,13 @@ class TestModel:
         mean = units.mean(axis=0)
         np.testing.assert_allclose(alone.cluster_centers_, [mean / math.hypot(*mean)], atol=1e-12)
 
+    @pytest.mark.parametrize("name", ["resume", "converged_", "to_sklearn", "from_sklearn"])
+    def test_has_nothing_of_kmeans_that_a_tree_does_not_know(self, rows, name):
+        model = BisectingKMeans(2, random_state=0).fit(rows)
+        assert hasattr(KMeans, name)
+        assert not hasattr(model, name)
+        assert not isinstance(model, KMeans)
+
     def test_plots(self, rows):
         pytest.importorskip("matplotlib").use("agg")
         model = BisectingKMeans(4, random_state=0).fit(rows)
@@ -394,6 +413,7 @@ class TestFiles:
         np.testing.assert_array_equal(loaded.cluster_centers_, model.cluster_centers_)
         np.testing.assert_array_equal(loaded.predict(rows), model.labels_)
         assert (loaded.inertia_, loaded.n_passes_) == (model.inertia_, model.n_passes_)
+        np.testing.assert_array_equal(loaded.cluster_sizes_, model.cluster_sizes_, strict=True)
 
     @pytest.mark.parametrize(
         ("edit", "words"),
@@ -414,6 +434,12 @@ class TestFiles:
         changed = children if changed is None else changed
         write_members(saved, {**members, "children.npy": npy(changed)})
         with pytest.raises(ModelFormatError, match=words):
+            daskmeans.load(saved)
+
+    def test_other_sizes(self, saved):
+        members = members_of(saved)
+        write_members(saved, {**members, "cluster_sizes_.npy": npy(np.ones(7, np.int64))})
+        with pytest.raises(ModelFormatError, match="one number of rows a cluster"):
             daskmeans.load(saved)
 
     def test_more_leaves_than_clusters(self, saved):

@@ -6,7 +6,7 @@ import dask.array as da
 import numpy as np
 import pytest
 
-from daskmeans import KMeans, MiniBatchKMeans, sweep
+from daskmeans import BisectingKMeans, KMeans, MiniBatchKMeans, sweep
 
 
 def chunked(rows):
@@ -53,6 +53,34 @@ def test_none_after_ctrl_c(blobs):
     with pytest.warns(match="interrupted"):
         model = KMeans(7, random_state=0, tol=0).fit(blobs, callback=press)
     assert model.cluster_sizes_ is None
+
+
+class TestBisecting:
+    @pytest.mark.parametrize("n_clusters", [1, 6])
+    def test_are_those_of_the_labels(self, blobs, n_clusters, scheduler):
+        model = BisectingKMeans(n_clusters, random_state=0).fit(chunked(blobs))
+        assert model.cluster_sizes_.dtype == np.int64
+        # By the way down the tree: the center of another leaf may be nearer.
+        expected = np.bincount(np.asarray(model.labels_), minlength=n_clusters)
+        np.testing.assert_array_equal(model.cluster_sizes_, expected)
+
+    def test_do_not_depend_on_weights(self, blobs):
+        weights = np.where(np.arange(len(blobs)) % 3 == 0, 0.0, 2.5)
+        model = BisectingKMeans(4, random_state=0).fit(blobs, sample_weight=weights)
+        np.testing.assert_array_equal(model.cluster_sizes_, np.bincount(model.labels_))
+        assert model.cluster_sizes_.sum() == len(blobs)
+
+    def test_repeated_center_has_none(self):
+        with pytest.warns(match="Number of distinct clusters"):
+            model = BisectingKMeans(3, random_state=0).fit([[0.0], [0.0], [5.0]])
+        assert sorted(model.cluster_sizes_.tolist()) == [0, 1, 2]
+
+    def test_where_fewer_clusters_than_wanted_are_found(self, blobs):
+        with pytest.warns(match="min_divisible_cluster_size"):
+            model = BisectingKMeans(
+                20, random_state=0, min_divisible_cluster_size=len(blobs) // 3
+            ).fit(blobs)
+        assert len(model.cluster_sizes_) == len(model.cluster_centers_) < 20
 
 
 class TestMiniBatch:

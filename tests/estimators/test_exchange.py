@@ -188,8 +188,11 @@ def test_what_scikit_learn_does_not_have_is_refused(export):
     """Its labels would be others."""
     with pytest.raises(ValueError, match=r"no KMeans with metric='cosine'.*Normalizer"):
         export(KMeans(2, metric="cosine", random_state=0).fit(ROWS))
-    tree = BisectingKMeans(3, random_state=0).fit(ROWS)
-    with pytest.raises(TypeError, match="down its tree"):
-        tree.to_sklearn() if export is KMeans.to_sklearn else export(tree)
-    with pytest.raises(TypeError, match="is private"):
-        BisectingKMeans.from_sklearn(cluster.BisectingKMeans(3, random_state=0).fit(ROWS))
+
+
+def test_trees_are_not_exported():
+    """Their labels go down the tree, which neither a KMeans nor its graph does."""
+    assert not hasattr(BisectingKMeans, "to_sklearn")
+    assert not hasattr(BisectingKMeans, "from_sklearn")
+    with pytest.raises(TypeError, match=r"not BisectingKMeans.* down its tree"):
+        to_onnx(BisectingKMeans(3, random_state=0).fit(ROWS))

@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from daskmeans import KMeans, MiniBatchKMeans, load, sweep
+from daskmeans import BisectingKMeans, KMeans, MiniBatchKMeans, load, sweep
 from daskmeans.plots.html import Summary, beside, curve, shown
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -174,7 +174,28 @@ class TestMiniBatchKMeans:
         assert len(line.get("points").split()) == 5
 
 
-@pytest.mark.parametrize("kind", [KMeans, MiniBatchKMeans])
+class TestBisectingKMeans:
+    def test_tells_sizes_inertia_and_passes(self, frame):
+        model = BisectingKMeans(3, random_state=0).fit(frame)
+        page, drawings = added_to(model)
+        assert facts_of(page) == {
+            "rows": "600",
+            "features": "3",
+            "inertia": shown(model.inertia_),
+            "passes": f"{model.n_passes_} (rows in memory)",
+        }
+        assert [line[1] for line in page.lines[-3:]] == [str(size) for size in model.cluster_sizes_]
+        # No curve: iterations are those of many splits. A bar for each cluster.
+        assert len(drawings) == 3
+
+    def test_after_loading(self, frame, tmp_path):
+        model = BisectingKMeans(3, random_state=0).fit(frame)
+        model.save(tmp_path / "model")
+        loaded = load(tmp_path / "model")
+        assert added_to(loaded)[0].lines == added_to(model)[0].lines
+
+
+@pytest.mark.parametrize("kind", [KMeans, MiniBatchKMeans, BisectingKMeans])
 class TestInNotebooks:
     def test_box_is_scikit_learns(self, frame, kind):
         model = kind(3, random_state=0).fit(frame)

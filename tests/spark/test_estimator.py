@@ -249,6 +249,16 @@ def test_models_convert_both_ways(model, vectors, table, points, tmp_path):
         converted.setFeaturesCols(["a", "b"]).transform(table)
 
 
+@pytest.mark.parametrize("kind", [daskmeans.MiniBatchKMeans, daskmeans.BisectingKMeans])
+def test_models_of_other_estimators_become_sparks(kind, vectors, points, tmp_path):
+    fitted = kind(3, random_state=0).fit(points[0])
+    KMeansModel.fromDaskmeans(fitted).save(str(tmp_path / "model"))
+    model = KMeansModel.load(str(tmp_path / "model"))
+    found = [row.prediction for row in model.transform(vectors).collect()]
+    np.testing.assert_array_equal(found, fitted.labels_)
+    assert type(model.toDaskmeans()) is kind
+
+
 def test_example_of_the_docstring(spark):
     text = KMeans.__doc__.replace("# doctest: +SKIP", "")
     test = doctest.DocTestParser().get_doctest(text, {"KMeans": KMeans}, "KMeans", None, 0)

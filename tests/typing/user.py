@@ -1,7 +1,7 @@
 """A user's program, in which a strict type checker finds nothing wrong."""
 
 from pathlib import Path
-from typing import assert_type
+from typing import Any, assert_type
 
 import dask.array as da
 import numpy as np
@@ -27,7 +27,10 @@ def cluster(rows: NDArray[np.float32], folder: Path) -> int:
     model.save(folder / "model", overwrite=True)
     assert_type(KMeans.resume(folder / "checkpoint", rows), KMeans)
     daskmeans.load(str(folder / "model")).predict(rows)
-    assert_type(BisectingKMeans(3).fit(rows), BisectingKMeans)
+    tree = BisectingKMeans(3).fit(rows)
+    assert_type(tree, BisectingKMeans)
+    assert_type(tree.inertia_, float)
+    assert_type(tree.cluster_sizes_, NDArray[Any])
     assert_type(KMeans.from_sklearn(model.to_sklearn()), KMeans)
     return model.n_iter_
 
@@ -48,6 +51,8 @@ def make() -> da.Array:
 def follow(folder: str) -> str:
     model = MiniBatchKMeans(5, half_life=10.0, time_unit="rows")
     assert_type(model.partial_fit(np.ones((10, 2))), MiniBatchKMeans)
+    assert_type(model.n_steps_, int)
+    assert_type(model.score(np.ones((10, 2))), float)
     return daskmeans.stream(model, folder, n_batches=3, on_bad="skip").reason
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 import daskmeans
-from daskmeans import IterationState, KMeans, MiniBatchKMeans, metrics
+from daskmeans import BisectingKMeans, IterationState, KMeans, MiniBatchKMeans, metrics
 from daskmeans.preprocessing import Preprocessor
 
 
@@ -20,6 +20,7 @@ def mistakes(rows: list[list[float]], state: IterationState) -> None:
     print(number)
     MiniBatchKMeans(time_unit="seconds")  # error: arg-type
     MiniBatchKMeans(3).fit(rows, checkpoint="path")  # error: call-arg
+    BisectingKMeans(3).fit(rows, callback=print)  # error: call-arg
     daskmeans.stream(MiniBatchKMeans(3), [rows], on_bad="ignore")  # error: arg-type
     daskmeans.sweep(rows, 5)  # error: arg-type
     daskmeans.open_rows("rows.zarr", columns=3)  # error: arg-type
