@@ -59,9 +59,10 @@ class BisectingKMeans(FittedCenters):
         Largest number of iterations of a split.
     verbose : int, default=0
         Print a line after each iteration.
-    tol : float, default=1e-4
+    tol : float, default=1e-5
         A split is done once the sum of squared center shifts is at most `tol` times the mean of the
-        features' variances, which is estimated from a sample of the rows.
+        features' variances, which is estimated from a sample of the rows. scikit-learn's 1e-4 is
+        not a share of the variance, and so depends on the unit of the features.
     bisecting_strategy : {"biggest_inertia", "largest_cluster"}, default="biggest_inertia"
         Which cluster is split next: the one with the highest inertia, or with most rows. Clusters
         of equal rows come last.
@@ -146,7 +147,7 @@ class BisectingKMeans(FittedCenters):
         random_state: int | np.random.RandomState | None = None,
         max_iter: int = 300,
         verbose: int = 0,
-        tol: float = 1e-4,
+        tol: float = 1e-5,
         bisecting_strategy: Strategy = "biggest_inertia",
         min_divisible_cluster_size: float = 1,
         algorithm: str = "lloyd",

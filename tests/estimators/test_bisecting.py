@@ -14,6 +14,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import BisectingKMeans as ScikitLearns
+from sklearn.datasets import make_blobs
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
@@ -82,6 +83,17 @@ class TestScikitLearn:
                 for kind in (BisectingKMeans, ScikitLearns)
             )
         assert ours < 1.01 * theirs
+
+    def test_default_tolerance_ends_no_split_early(self):
+        """Two centers among many groups creep for long, in whatever unit features are."""
+        rows = make_blobs(8000, 4, centers=12, random_state=2)[0]
+        for seed in range(8):
+            for unit in (1e-3, 1e3):
+                ended, whole = (
+                    BisectingKMeans(12, random_state=seed, **options).fit(unit * rows).inertia_
+                    for options in ({}, {"tol": 0})
+                )
+                assert ended < 1.001 * whole
 
 
 class TestPasses:
