@@ -71,15 +71,13 @@ def test_every_public_name_has_its_entry(site):
 def entry_of(name):
     """Ids under which a name may be found: where it is defined, or where users import it from.
 
-    The latter is a module, and not what is meant, where a module of that name is there. A method
-    may be found in the entry of the class that it is inherited from.
+    The latter is a module, and not what is meant, where a module of that name is there. A method is
+    in the entry of the class, inherited or not.
     """
     found, cls = OBJECTS[name]
     if cls is None:
         return {f"{found.__module__}.{found.__qualname__}"} | ({name} - sys.modules.keys())
-    method = name.rpartition(".")[2]
-    base = next(base for base in cls.__mro__ if method in vars(base))
-    (owner,) = {name for name, (found, _) in OBJECTS.items() if found is base}
+    owner, _, method = name.rpartition(".")
     return {f"{entry}.{method}" for entry in entry_of(owner)}
 
 
