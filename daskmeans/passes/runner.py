@@ -32,6 +32,7 @@ from daskmeans.passes.schedulers import (
     current_scheduler,
     distributed_client,
     is_local,
+    leave_workers_pool,
     needs_no_graph,
     thread_pool,
     threads_of,
@@ -97,6 +98,7 @@ class Runner:
         self._token = uuid.uuid4().hex
         self._numbers = count()
         if self._client is not None:
+            leave_workers_pool()
             check_client(self._client)
             if source.in_memory:
                 check_fits(self._client, source, kept=True)

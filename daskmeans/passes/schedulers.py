@@ -86,6 +86,20 @@ def distributed_client(scheduler: Scheduler) -> Any:
     return owner if type(owner).__module__.startswith("distributed") else None
 
 
+def leave_workers_pool() -> None:
+    """Give up the place of this task among those that its worker runs at a time, if it is one.
+
+    A fit inside of a task waits for others, which may be sent to the same worker: with its place
+    held they would wait for each other.
+    """
+    from distributed import secede
+    from distributed.threadpoolexecutor import thread_state
+
+    # Only threads that do tasks have it, and it is false once one of them has left.
+    if getattr(thread_state, "proceed", False):
+        secede()
+
+
 def cluster_memory(client: Any, *, free: bool) -> int:
     """Return the bytes that the workers may hold together, or what they have free of them."""
     total = 0

@@ -13,6 +13,7 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
+from distributed import Client, LocalCluster
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -185,6 +186,23 @@ def test_fit_inside_of_a_task_of_a_cluster(client, blobs):
 
     model = client.submit(fit, blobs).result(timeout=60)
     assert (model.cluster_centers_ == expected.cluster_centers_).all()
+
+
+def test_fit_inside_of_a_task_of_the_only_worker(blobs):
+    """Its passes run where it runs itself: it must not hold the thread that they need."""
+    expected = KMeans(7, init=blobs[:7]).fit(blobs)
+
+    def fit(rows):
+        return [KMeans(7, init=rows[:7]).fit(rows).cluster_centers_ for _ in range(2)]
+
+    with (
+        LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        for centers in client.submit(fit, blobs).result(timeout=60):
+            np.testing.assert_array_equal(centers, expected.cluster_centers_)
 
 
 QUERY_PLANNING = """
