@@ -199,6 +199,14 @@ def _sparse_source(rows: CSRRows, n_threads: int, names: tuple[str, ...] | None)
     )
 
 
+def _check_not_spark(rows: ArrayLike) -> None:
+    if is_spark(rows):
+        raise RowsError(
+            "X is a Spark DataFrame. KMeans, sweep, kmeans_plusplus, kmeans_parallel and metrics "
+            "of models take one, and other functions do not."
+        )
+
+
 def count_features(rows: ArrayLike) -> int:
     """Return how many features lazy rows have, without their graph, which takes time to make.
 
@@ -207,6 +215,7 @@ def count_features(rows: ArrayLike) -> int:
     ValueError
         If the rows are not 2-D, or not numbers.
     """
+    _check_not_spark(rows)
     array = as_stored(rows)
     if _is_dask_frame(array):
         array = _frame_array(array)
@@ -238,11 +247,7 @@ def row_source(
     ValueError
         If the rows are not 2-D, or not numbers.
     """
-    if is_spark(rows):
-        raise RowsError(
-            "X is a Spark DataFrame. KMeans, sweep, kmeans_plusplus, kmeans_parallel and metrics "
-            "of models take one, and other functions do not."
-        )
+    _check_not_spark(rows)
     array = as_stored(rows)
     names = tuple(feature_names) if feature_names is not None else None
     if _is_dask_frame(array):
