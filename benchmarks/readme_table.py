@@ -60,6 +60,17 @@ def readme_rows(folder: Path) -> Iterator[tuple[str, str, str, str]]:
             higher = median(_figure(content, _INERTIAS[work])) - 1
             peer += f", which ends {higher:+.1%} in inertia"
         yield work, peer, _over_runs(_figure(content, figure)), content["date"]
+    content = _read(folder, "spark")
+    ratios = [
+        median(theirs / ours for theirs, ours in zip(cell["mllib"], cell["ours"], strict=True))
+        for cell in content["cells"]
+    ]
+    yield (
+        f"an iteration on a cached Spark DataFrame, {len(ratios)} data sets",
+        "MLlib",
+        _over_cells(ratios),
+        content["date"],
+    )
     content = _read(folder, "sweep")
     ratios = [run["loop_s"] / run["sweep_s"] for run in content["timed"] if run["n_init"] is None]
     yield (
@@ -72,7 +83,7 @@ def readme_rows(folder: Path) -> Iterator[tuple[str, str, str, str]]:
 
 def machines(folder: Path) -> list[dict[str, Any]]:
     """Return the machines of those results, each once."""
-    names = dict.fromkeys([*_PEERS, *(name for name, _ in _FIGURES), "sweep"])
+    names = dict.fromkeys([*_PEERS, *(name for name, _ in _FIGURES), "spark", "sweep"])
     found = [_read(folder, name)["machine"] for name in names]
     return [machine for i, machine in enumerate(found) if machine not in found[:i]]
 
