@@ -16,9 +16,7 @@ from daskmeans.typing import Metric
 
 _log = logging.getLogger("daskmeans")
 
-_KIND, _FORMAT = "checkpoint of a stream", 2
-# Checkpoints of format 1 have no metric, which then was Euclidean.
-_OLDEST_FORMAT = 1
+_KIND, _FORMAT = "checkpoint of a stream", 1
 _ARRAYS = ("centers", "counts")
 
 
@@ -42,7 +40,7 @@ class StreamPosition:
     position: Any
     n_batches: int
     n_skipped: int
-    metric: Metric = "euclidean"
+    metric: Metric
 
 
 def write_position(path: str | os.PathLike[str], position: StreamPosition) -> None:
@@ -72,7 +70,7 @@ def read_position(path: str | os.PathLike[str]) -> StreamPosition | None:
         If the file is something else, damaged, or of a newer format.
     """
     try:
-        description, arrays = read_archive(path, _KIND, _FORMAT, _OLDEST_FORMAT)
+        description, arrays = read_archive(path, _KIND, _FORMAT)
     except FileNotFoundError:
         return None
     try:

@@ -98,15 +98,13 @@ def _put_whole(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def read_archive(
-    path: str | os.PathLike[str], kind: str, number: int, oldest: int
+    path: str | os.PathLike[str], kind: str, number: int
 ) -> tuple[dict[str, Any], dict[str, Array]]:
     """Read what `write_archive` wrote: the description, and the arrays by name.
 
     Parameters
     ----------
-    path, kind : see `write_archive`
-    number, oldest : int
-        The newest and the oldest version of the format that can be read.
+    path, kind, number : see `write_archive`
 
     Raises
     ------
@@ -136,11 +134,10 @@ def read_archive(
         raise ModelFormatError(f"{path} is not a {kind}, or it is damaged: {error}") from error
     if found[0] != kind:
         raise ModelFormatError(f"{path} is not a {kind} but a {found[0]}.")
-    if found[1] not in range(oldest, number + 1):
-        known = f"format {number}" if oldest == number else f"formats {oldest} to {number}"
+    if found[1] != number:
         raise ModelFormatError(
             f"The {kind} {path} is of format {found[1]}, and this version of daskmeans reads "
-            f"{known}: was it written by a newer version?"
+            f"format {number}: was it written by a newer version?"
         )
     try:
         arrays = {name.removesuffix(".npy"): _array_of(member) for name, member in members.items()}

@@ -18,9 +18,7 @@ from daskmeans.typing import Array
 
 _log = logging.getLogger("daskmeans")
 
-_KIND, _FORMAT = "checkpoint of a fit", 2
-# Checkpoints of format 1 have no metric, which then was Euclidean.
-_OLDEST_FORMAT = 1
+_KIND, _FORMAT = "checkpoint of a fit", 1
 _ARRAYS = ("centers", "previous", "sums")
 
 
@@ -97,7 +95,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         If there is no such file, or it is damaged or of a newer format.
     """
     try:
-        description, arrays = read_archive(path, _KIND, _FORMAT, _OLDEST_FORMAT)
+        description, arrays = read_archive(path, _KIND, _FORMAT)
     except FileNotFoundError as error:
         raise ModelFormatError(f"There is no checkpoint at {path}: {error}") from error
     try:

@@ -15,9 +15,7 @@ from daskmeans.estimators.archive import is_archive, opened, read_archive, write
 from daskmeans.typing import Array, Metric
 from daskmeans.version import __version__
 
-_KIND, _FORMAT = "saved model", 3
-# Models of format 2 have no metric, which then was Euclidean.
-_OLDEST_FORMAT = 2
+_KIND, _FORMAT = "saved model", 1
 _PARAMETER = "parameter "
 
 Estimator = TypeVar("Estimator", bound=type)
@@ -123,7 +121,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     True
     """
     try:
-        description, arrays = read_archive(path, _KIND, _FORMAT, _OLDEST_FORMAT)
+        description, arrays = read_archive(path, _KIND, _FORMAT)
     except FileNotFoundError as error:
         raise ModelFormatError(f"There is no model at {path}.") from error
     try:

@@ -292,7 +292,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("edit", "words"),
         [
-            (lambda described: described.update(format=3), "format 3"),
+            (lambda described: described.update(format=2), "format 2"),
             (lambda described: described["restarts"][0].pop("n_iter"), "damaged: 'n_iter'"),
             (lambda described: described["parameters"].update(k=3), "parameters"),
             (lambda described: described["parameters"].update(n_clusters=-3), "parameters"),

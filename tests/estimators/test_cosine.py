@@ -415,19 +415,6 @@ class TestFiles:
         with pytest.raises(ModelFormatError, match="cosine distances that are not of length 1"):
             daskmeans.load(tmp_path / "model")
 
-    def test_model_from_before_there_was_a_metric(self, rows, tmp_path):
-        model = KMeans(7, random_state=0).fit(rows)
-        model.save(tmp_path / "model")
-
-        def as_before(description):
-            description["format"] = 2
-            del description["parameters"]["metric"]
-
-        change(tmp_path / "model", as_before)
-        loaded = daskmeans.load(tmp_path / "model")
-        assert loaded.metric == "euclidean"
-        np.testing.assert_array_equal(loaded.predict(rows), model.labels_)
-
     def test_checkpoint(self, rows, tmp_path):
         path = tmp_path / "checkpoint"
         options = {"init": "random", "n_init": 3, "tol": 0}
@@ -437,17 +424,6 @@ class TestFiles:
         assert resumed.metric == "cosine"
         assert resumed.cluster_centers_.tobytes() == whole.cluster_centers_.tobytes()
         assert resumed.inertia_ == whole.inertia_
-
-    def test_checkpoint_from_before_there_was_a_metric(self, rows, tmp_path):
-        path = tmp_path / "checkpoint"
-        KMeans(7, random_state=0).fit(rows, checkpoint=path)
-
-        def as_before(description):
-            description["format"] = 1
-            del description["parameters"]["metric"]
-
-        change(path, as_before)
-        assert KMeans.resume(path, rows).metric == "euclidean"
 
 
 class TestMetrics:
