@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from daskmeans.algorithms.columns import Moments
 from daskmeans.algorithms.contingency import Contingency
-from daskmeans.kernels.distances import add_terms
-from daskmeans.kernels.exact_sum import DIGITS, carried
+from daskmeans.kernels.exact_sum import DIGITS, add_terms, carried
 from daskmeans.kernels.moments import N_SUMS, add_moments
 from daskmeans.partials import (
     BinCounts,

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from problems import Problem
 
-from daskmeans.kernels.distances import add_terms, sq_distances_to_own
+from daskmeans.kernels.distances import sq_distances_to_own
+from daskmeans.kernels.exact_sum import add_terms
 from daskmeans.kernels.ranges import column_ranges
 from daskmeans.partials import no_cost
 

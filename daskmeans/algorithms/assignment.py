@@ -20,7 +20,8 @@ from daskmeans.errors import RowsError
 from daskmeans.kernels.assign import PackedCenters, label_block, pack_centers
 from daskmeans.kernels.csr import AnyRows, CSRRows
 from daskmeans.kernels.csr_assign import pack_for_sparse
-from daskmeans.kernels.distances import add_terms, sq_distances_to_own
+from daskmeans.kernels.distances import sq_distances_to_own
+from daskmeans.kernels.exact_sum import add_terms
 from daskmeans.kernels.heads import Heads, lloyd_block_by_heads
 from daskmeans.kernels.lloyd import (
     CLEAN,

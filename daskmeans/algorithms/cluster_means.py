@@ -11,9 +11,9 @@ from daskmeans.algorithms.assignment import changed_rows
 from daskmeans.algorithms.labelled import Clustering, add_simplified, directions_of, mean_of
 from daskmeans.algorithms.survey import Quantisation, Run
 from daskmeans.blocks.block import Block
-from daskmeans.kernels.distances import add_terms, sq_distances_to_own
-from daskmeans.kernels.exact_sum import DIGITS, rounded
-from daskmeans.kernels.labelled_sums import add_terms_of_each, sum_labelled
+from daskmeans.kernels.distances import sq_distances_to_own
+from daskmeans.kernels.exact_sum import DIGITS, add_terms, add_terms_of_each, rounded
+from daskmeans.kernels.labelled_sums import sum_labelled
 from daskmeans.kernels.lloyd import CLEAN
 from daskmeans.partials import MetricSums
 from daskmeans.passes.plan import Pass

@@ -24,8 +24,7 @@ from daskmeans.algorithms.survey import Quantisation, Run, Surveyed, quantising_
 from daskmeans.blocks.block import Block
 from daskmeans.kernels.csr import AnyRows
 from daskmeans.kernels.distances import sq_distances_to_own
-from daskmeans.kernels.exact_sum import DIGITS, rounded
-from daskmeans.kernels.labelled_sums import add_terms_of_each
+from daskmeans.kernels.exact_sum import DIGITS, add_terms_of_each, rounded
 from daskmeans.kernels.lloyd import sums_width
 from daskmeans.kernels.silhouettes import squared_silhouettes
 from daskmeans.partials import MetricSums

@@ -10,8 +10,7 @@ from daskmeans.algorithms.assignment import CenterSet, changed_rows
 from daskmeans.blocks.block import Block, no_direction
 from daskmeans.kernels.csr import AnyRows, empty_like
 from daskmeans.kernels.directions import divide_by_lengths
-from daskmeans.kernels.distances import add_terms
-from daskmeans.kernels.exact_sum import rounded
+from daskmeans.kernels.exact_sum import add_terms, rounded
 from daskmeans.kernels.silhouettes import simplified_silhouettes
 from daskmeans.typing import Array, Labels
 

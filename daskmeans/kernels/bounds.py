@@ -14,10 +14,9 @@ Every bound is rounded outwards: a row is left out only where the definition of 
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
-from daskmeans.kernels.compile import inlined
+from daskmeans.kernels.compile import inlined, summed_in_any_order
 from daskmeans.kernels.row_scores import ROWS_AT_ONCE, best_of_others
 from daskmeans.kernels.strip_bounds import KEPT_DOWN, SLACK, TINY, strip_bounds
 
@@ -104,13 +103,9 @@ def drifting_rows(margin, labels, label_drift, first, n_rows, drifting):
     return count
 
 
-@numba.njit(
-    nogil=True, error_model="numpy", forceinline=True, fastmath={"reassoc", "contract", "nsz"}
-)
+@summed_in_any_order
 def _shifted_and_distance(row, shift, center, shifted):
     """Write `row - shift`; return its squares' sum and that of its differences from `center`."""
-    # The order of these sums is the compiler's choice. They feed bounds alone, whose slack covers
-    # any order.
     sq_norm = row[0] * 0
     sq_distance = row[0] * 0
     for f in range(row.size):

@@ -1,8 +1,9 @@
 """How kernels are compiled: one numba policy, and a cache of code that many processes share.
 
 Kernels are serial (blocks are the unit of parallel work, and numba's parallel target aborts under
-dask's threads on its default threading layer) and release the GIL. No fastmath: results must not
-depend on how a loop was vectorised, and checks for NaN must stay.
+dask's threads on its default threading layer) and release the GIL. No fastmath, but for sums that
+feed bounds alone: results must not depend on how a loop was vectorised, and checks for NaN must
+stay.
 
 numba's own on-disk cache numbers its data files from an index that processes rewrite without a
 lock, so two workers that compile at once can end up loading each other's code (numba issue 4807).
@@ -134,6 +135,17 @@ def inlined(function: Function) -> Function:
     LLVM to inline what was compiled by itself before takes longer to compile.
     """
     return numba.njit(nogil=True, error_model="numpy", inline="always")(function)
+
+
+def summed_in_any_order(function: Function) -> Function:
+    """Compile a function into the kernels that call it, with its sums in the compiler's order.
+
+    For what feeds bounds alone, whose slack covers any order, so that a loop over the features of
+    one row becomes a loop over vectors.
+    """
+    return numba.njit(
+        nogil=True, error_model="numpy", forceinline=True, fastmath={"reassoc", "contract", "nsz"}
+    )(function)
 
 
 def rarely_called(function: Function) -> Function:

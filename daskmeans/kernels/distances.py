@@ -9,7 +9,6 @@ import numpy as np
 from daskmeans.kernels.assign import sq_distances_by_definition
 from daskmeans.kernels.compile import kernel
 from daskmeans.kernels.csr import AnyRows
-from daskmeans.kernels.exact_sum import add_all_exactly
 from daskmeans.typing import Array
 
 
@@ -89,12 +88,3 @@ def sq_distances_to_own(rows: AnyRows, labels: Array, centers: Array) -> Array:
     sq_distances = np.empty(len(rows))
     _sq_distances_to_own(rows, labels, centers, sq_distances)
     return sq_distances
-
-
-@kernel
-def add_terms(
-    digits,  # INOUT (DIGITS,) int64, see `exact_sum`
-    terms,  # IN    (r,) float64, finite and not negative
-):
-    """Add `terms` to an exact sum."""
-    add_all_exactly(digits, terms)

@@ -11,7 +11,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from daskmeans.kernels.compile import inlined
+from daskmeans.kernels.compile import inlined, kernel
 from daskmeans.typing import Array
 
 DIGITS = 70  # 2**-1074 up to 2**1024, and room for carries
@@ -35,29 +35,33 @@ def _add_bits(digits, bits):
 
 
 @inlined
-def add_all_exactly(digits, values):
-    """Add each of `values`, IN (r,) float64 >= 0 and finite, to `digits`, INOUT (DIGITS,) int64.
-
-    A term adds less than 2**33 to a digit, so 2**29 terms fit before the digits must be carried.
-    """
-    for bits in values.view(np.uint64):
-        _add_bits(digits, bits)
-
-
-@inlined
-def add_each_exactly(digits, places, values):
-    """Add `values` as `add_all_exactly` does, each to the sum that `places`, IN (r,) int32, names.
-
-    `digits` is INOUT (k, DIGITS) int64, C order.
-    """
-    for i in range(values.size):
-        _add_bits(digits[places[i]], values.view(np.uint64)[i])
-
-
-@inlined
 def add_exactly(digits, value):
     """Add `value`, IN float64 >= 0 and finite, to `digits`, INOUT (DIGITS,) int64."""
     _add_bits(digits, np.float64(value).view(np.uint64))
+
+
+@kernel
+def add_terms(
+    digits,  # INOUT (DIGITS,) int64
+    terms,  # IN    (r,) float64, finite and not negative
+):
+    """Add terms to a sum.
+
+    A term adds less than 2**33 to a digit, so 2**29 terms fit before the digits must be carried.
+    """
+    for bits in terms.view(np.uint64):
+        _add_bits(digits, bits)
+
+
+@kernel
+def add_terms_of_each(
+    digits,  # INOUT (k, DIGITS) int64, C order
+    labels,  # IN    (r,) int32
+    terms,  # IN    (r,) float64, finite and not negative
+):
+    """Add each of `terms` to the sum of its cluster, as `add_terms` does."""
+    for i in range(terms.size):
+        _add_bits(digits[labels[i]], terms.view(np.uint64)[i])
 
 
 def carried(digits: Array) -> Array:

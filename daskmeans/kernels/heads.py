@@ -17,24 +17,22 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from daskmeans.kernels.assign import PackedCenters, label_block, nearest_by_definition
 from daskmeans.kernels.bounds import drifting_rows, kept_margin
-from daskmeans.kernels.compile import inlined, kernel, rarely_called
+from daskmeans.kernels.compile import inlined, kernel, rarely_called, summed_in_any_order
 from daskmeans.kernels.head_scores import HEAD_LANES, row_products, within_reach
 from daskmeans.kernels.labelled_sums import sum_labelled
 from daskmeans.kernels.lloyd import (
     CLEAN,
     MOST_DISTANCES,
-    MOVED_BYTES,
     NOT_FINITE,
     OUT_OF_RANGE,
     Bounds,
     lloyd_block,
-    move_rows,
 )
+from daskmeans.kernels.moved_rows import move_rows, room_to_wait, wait_to_move
 from daskmeans.kernels.row_scores import ROWS_AT_ONCE
 from daskmeans.kernels.strip_bounds import SLACK, TINY
 from daskmeans.kernels.vector import GROUP_CENTERS
@@ -54,11 +52,9 @@ class Heads(NamedTuple):
     error: float  # a head is off by at most this times the length of the shifted row
 
 
-@numba.njit(
-    nogil=True, error_model="numpy", forceinline=True, fastmath={"reassoc", "contract", "nsz"}
-)
+@summed_in_any_order
 def _shift_row(row, shift, shifted):
-    """Write `row - shift`; return the sum of its squares, in any order."""
+    """Write `row - shift`; return the sum of its squares."""
     total = shifted.dtype.type(0)
     for f in range(row.size):
         y = shifted.dtype.type(row[f]) - shift[f]
@@ -67,9 +63,9 @@ def _shift_row(row, shift, shifted):
     return total
 
 
-@numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+@summed_in_any_order
 def _distance(shifted, center):
-    """Return the distance of two rows, its squares summed in any order."""
+    """Return the distance of two rows."""
     total = shifted.dtype.type(0)
     for f in range(shifted.size):
         difference = shifted[f] - center[f]
@@ -290,29 +286,19 @@ def _move_changed(
     first,  # IN    place of the first row in labels
 ):
     """Move rows whose label is new; return how many, and whether one is out of range."""
-    d = rows.shape[1]
-    capacity = max(8, min(128, MOVED_BYTES // (d * rows.itemsize)))
-    moved = np.empty((capacity, d), rows.dtype)
-    moved_weights = np.empty(capacity, np.float64)
-    moved_from, moved_to = np.empty(capacity, np.int32), np.empty(capacity, np.int32)
-    n_moved, n_changed = np.int64(0), 0
+    waiting = room_to_wait(rows, True)
+    n_waiting, n_changed = np.int64(0), 0
     strange = np.uint64(0)
-    for i in range(rows.shape[0] + 1):
-        at_end = i == rows.shape[0]
-        if not at_end and found[i] != labels[first + i]:
-            for f in range(d):
-                moved[n_moved, f] = rows[i, f]
-            moved_weights[n_moved] = weights[i if weights.size > 1 else 0]
-            moved_from[n_moved] = labels[first + i]
-            moved_to[n_moved] = found[i]
-            labels[first + i] = found[i]
-            n_changed += 1
-            n_moved += 1
-        if n_moved == capacity or (at_end and n_moved > 0):
-            strange |= move_rows(
-                moved, n_moved, moved_to, moved_from, moved_weights, shift, scale, sums
-            )
-            n_moved = np.int64(0)
+    for i in range(rows.shape[0]):
+        if found[i] == labels[first + i]:
+            continue
+        n_waiting = wait_to_move(rows, i, weights, found[i], labels, first + i, waiting, n_waiting)
+        n_changed += 1
+        if n_waiting == waiting[0].shape[0]:
+            strange |= move_rows(waiting, n_waiting, shift, scale, sums)
+            n_waiting = np.int64(0)
+    if n_waiting > 0:
+        strange |= move_rows(waiting, n_waiting, shift, scale, sums)
     return n_changed, strange != 0
 
 

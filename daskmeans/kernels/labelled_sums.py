@@ -6,7 +6,6 @@ from functools import singledispatch
 
 from daskmeans.kernels.compile import kernel
 from daskmeans.kernels.csr import AnyRows
-from daskmeans.kernels.exact_sum import add_each_exactly
 from daskmeans.kernels.lloyd import CLEAN, OUT_OF_RANGE
 from daskmeans.kernels.quantised_sums import add_rows
 from daskmeans.typing import Array, Labels
@@ -37,13 +36,3 @@ def sum_labelled(
     """
     strange = _sum_labelled(rows, labels, weights, shift, scale, sums)
     return OUT_OF_RANGE if strange != 0 else CLEAN
-
-
-@kernel
-def add_terms_of_each(
-    digits,  # INOUT (k, DIGITS) int64, see `exact_sum`
-    labels,  # IN    (r,) int32
-    terms,  # IN    (r,) float64, finite and not negative
-):
-    """Add each of `terms` to the exact sum of its cluster."""
-    add_each_exactly(digits, labels, terms)

@@ -15,8 +15,9 @@ from daskmeans.kernels.bounds import (
     search_scratch,
     strip_scratch,
 )
-from daskmeans.kernels.compile import kernel, rarely_called
+from daskmeans.kernels.compile import kernel
 from daskmeans.kernels.csr import AnyRows
+from daskmeans.kernels.moved_rows import move_rows, room_to_wait, wait_to_move
 from daskmeans.kernels.quantised_sums import SUM_LANES, add_rows
 from daskmeans.kernels.strip import differing, nearest_in_strip, transpose_strip
 from daskmeans.kernels.vector import TILE_CENTERS, strip_rows
@@ -24,8 +25,6 @@ from daskmeans.typing import Array, Labels
 
 # Half of a first-level cache; the rest is for the tile of centers and the sums.
 _GROUP_BYTES = 16 << 10
-# Rows that wait to be moved stay in the first-level cache.
-MOVED_BYTES = 16 << 10
 # Rows that are searched together stay in the second-level cache.
 _SEARCH_BYTES = 192 << 10
 # Share of all distances above which a block's bounds are not worth looking at.
@@ -53,13 +52,6 @@ class Bounds(NamedTuple):
     lower: Array  # (g, R) float32; (1, 0) for a single group, of which the margin tells enough
     label_drift: Array  # (k,) float32
     group_drift: Array  # (g,) float32
-
-
-@rarely_called
-def move_rows(rows, count, new, old, weights, shift, scale, sums):
-    """Take rows from the sums of their old cluster to those of their new one."""
-    # A function for the two places that call it: `add_rows` is compiled into each that it is in.
-    return add_rows(rows, 0, count, new, old, weights, shift, scale, sums)
 
 
 @kernel
@@ -91,12 +83,8 @@ def _lloyd_block(
     chosen = np.empty(rows_a_strip, np.int64)
     distances = np.empty(k, np.float64)
 
-    capacity = max(8, min(128, MOVED_BYTES // (d * rows.itemsize))) if counted else 0
-    moved = np.empty((capacity, d), rows.dtype)
-    moved_weights = np.empty(max(capacity, 2), np.float64)
-    moved_from = np.empty(capacity, np.int32)
-    moved_to = np.empty(capacity, np.int32)
-    n_moved = np.int64(0)  # for a literal 0 numba would compile another `move_rows`
+    waiting = room_to_wait(rows, counted)
+    n_waiting = np.int64(0)  # for a literal 0 numba would compile another `move_rows`
 
     searched = np.empty(rows_a_chunk + 1 if bounded else 0, np.int32)
     if bounds is not None:
@@ -196,26 +184,18 @@ def _lloyd_block(
             while left != 0 and i < at + in_strip:
                 row = start + (searched[i] if searching else i)
                 if left & np.uint64(1) and found[i] != labels[first + row]:
-                    for f in range(d):
-                        moved[n_moved, f] = rows[row, f]
-                    moved_weights[n_moved] = weights[row if weights.size > 1 else 0]
-                    moved_from[n_moved] = labels[first + row]
-                    moved_to[n_moved] = found[i]
-                    labels[first + row] = found[i]
+                    n_waiting = wait_to_move(
+                        rows, row, weights, found[i], labels, first + row, waiting, n_waiting
+                    )
                     n_changed += 1
-                    n_moved += 1
-                    if n_moved == capacity:
-                        strange |= move_rows(
-                            moved, n_moved, moved_to, moved_from, moved_weights, shift, scale, sums
-                        )
-                        n_moved = np.int64(0)
+                    if n_waiting == waiting[0].shape[0]:
+                        strange |= move_rows(waiting, n_waiting, shift, scale, sums)
+                        n_waiting = np.int64(0)
                 left >>= np.uint64(1)
                 i += 1
         searching = searching and not useless
-    if n_moved > 0:
-        strange |= move_rows(
-            moved, n_moved, moved_to, moved_from, moved_weights, shift, scale, sums
-        )
+    if n_waiting > 0:
+        strange |= move_rows(waiting, n_waiting, shift, scale, sums)
     if strange != 0:
         return OUT_OF_RANGE, -1, n_changed, n_distances
     return CLEAN, -1, n_changed, n_distances

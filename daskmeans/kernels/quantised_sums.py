@@ -91,14 +91,7 @@ def add_rows(
             return y
 
         def sq_norm() -> ir.Value:
-            total = b.load(squares)
-            width = n
-            while width > 1:
-                width //= 2
-                low = e.shuffle(total, total, list(range(width)))
-                high = e.shuffle(total, total, list(range(width, 2 * width)))
-                total = b.fadd(low, high)
-            return b.extract_element(total, ir.Constant(I32, 0))
+            return e.folded(b.load(squares), b.fadd)
 
         def change(amount: ir.Value, targets: list[ir.Value], at: ir.Value) -> None:
             """Add to the sums of the row's cluster, and take from those of its old one."""
@@ -163,12 +156,7 @@ def add_rows(
                 if read.itemsize == 4:
                     values = b.fpext(values, four.vector)
                 y = b.fsub(values, moved)
-                total = b.fmul(y, y)
-                for width in (2, 1):
-                    low = four.shuffle(total, total, list(range(width)))
-                    high = four.shuffle(total, total, list(range(width, 2 * width)))
-                    total = b.fadd(low, high)
-                norm = b.extract_element(total, ir.Constant(I32, 0))
+                norm = four.folded(b.fmul(y, y), b.fadd)
                 pair = b.insert_element(two.const(1.0), norm, ir.Constant(I32, 0))
                 odd = put(four, b.fmul(y, four.splat(weight)), factor, targets, int64(0))
                 b.store(b.or_(b.load(seen), odd), seen)

@@ -95,6 +95,9 @@ def best_of_others(
         nearest = [cgutils.alloca_once(b, e.vector) for _ in together]
         score = [cgutils.alloca_once(b, e.vector) for _ in together]
 
+        def lesser(one: ir.Value, other: ir.Value) -> ir.Value:
+            return b.select(b.fcmp_ordered("<", one, other), one, other)
+
         with cgutils.for_range_slice(b, int64(0), count, int64(ROWS_AT_ONCE), count.type) as (
             entry,
             _,
@@ -111,17 +114,9 @@ def best_of_others(
                 for r in together:
                     is_own = b.icmp_signed("==", numbers, e.splat(own[r], e.indices))
                     new = b.select(is_own, e.const(np.inf), b.load(score[r]))
-                    old = b.load(nearest[r])
-                    nearer = b.fcmp_ordered("<", new, old)
-                    b.store(b.select(nearer, new, old), nearest[r])
+                    b.store(lesser(new, b.load(nearest[r])), nearest[r])
             for r in together:
-                values, half = b.load(nearest[r]), n
-                while half > 1:
-                    half //= 2
-                    low = e.shuffle(values, values, list(range(half)))
-                    high = e.shuffle(values, values, list(range(half, 2 * half)))
-                    values = b.select(b.fcmp_ordered("<", low, high), low, high)
-                found = b.extract_element(values, ir.Constant(I32, 0))
+                found = e.folded(b.load(nearest[r]), lesser)
                 b.store(found, b.gep(out, [b.add(entry, int64(r))]))
         return context.get_dummy_value()
 

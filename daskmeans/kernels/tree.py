@@ -12,7 +12,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from daskmeans.kernels.compile import kernel
-from daskmeans.kernels.vector import I32, I64, Emitter, data_pointer, int64
+from daskmeans.kernels.vector import I64, Emitter, data_pointer, int64
 
 LANES = 8  # float64 lanes of a distance: part of the result, so the same on every processor
 
@@ -66,15 +66,7 @@ def _sq_distances_to_two(
                 source.load_masked(array.data, b.add(row, n_whole), mask),
                 [e.load_masked(data, b.add(place, n_whole), mask) for place in places],
             )
-        found = []
-        for total in totals:
-            values, half = b.load(total), n
-            while half > 1:
-                half //= 2
-                low = e.shuffle(values, values, list(range(half)))
-                high = e.shuffle(values, values, list(range(half, 2 * half)))
-                values = b.fadd(low, high)
-            found.append(b.extract_element(values, ir.Constant(I32, 0)))
+        found = [e.folded(b.load(total), b.fadd) for total in totals]
         return context.make_tuple(b, sig.return_type, found)
 
     return signature, codegen

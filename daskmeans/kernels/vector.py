@@ -2,12 +2,13 @@
 
 numba's own loops cannot express a register tile (several centers by several vectors of rows held in
 registers through the loop over features), and that tile is what reaches the arithmetic limit of the
-processor. `strip` and `quantised_sums` hold the few loops that are written this way; everything
+processor. Modules that import `Emitter` hold the few loops that are written this way; everything
 else is ordinary numba.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import llvmlite.binding
@@ -112,6 +113,16 @@ class Emitter:
 
     def sqrt(self, a: ir.Value) -> ir.Value:
         return self.b.call(self.intrinsic(f"llvm.sqrt.{self.name}", [self.vector]), [a])
+
+    def folded(self, values: ir.Value, combine: Callable[[ir.Value, ir.Value], ir.Value]) -> Any:
+        """Combine all lanes, halves with halves; return what is left as a number."""
+        width = self.n
+        while width > 1:
+            width //= 2
+            low = self.shuffle(values, values, list(range(width)))
+            high = self.shuffle(values, values, list(range(width, 2 * width)))
+            values = combine(low, high)
+        return self.b.extract_element(values, ir.Constant(I32, 0))
 
     def lanes_below(self, count: ir.Value) -> ir.Value:
         """Mask of the lanes whose number is below `count` (int64)."""

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daskmeans.kernels.distances import add_terms
-from daskmeans.kernels.exact_sum import DIGITS, carried, rounded
+from daskmeans.kernels.exact_sum import DIGITS, add_terms, add_terms_of_each, carried, rounded
 
 TINY = 2.0**-1074
 
@@ -76,3 +75,13 @@ def test_many_equal_terms_are_exact():
     term = float(np.nextafter(2.0, 0.0))
     n = 1_000_003
     assert rounded(digits_of(np.full(n, term))) == float(n * Fraction(term))
+
+
+def test_sums_of_each_cluster():
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 7, 13).astype(np.int32)
+    values = 10.0 ** generator.uniform(-200, 200, 13)
+    digits = np.zeros((7, DIGITS), np.int64)
+    add_terms_of_each(digits, labels, values)
+    for j in range(7):
+        assert rounded(digits[j]) == math.fsum(values[labels == j])

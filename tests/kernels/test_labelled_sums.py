@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
-from daskmeans.kernels.exact_sum import DIGITS, rounded
-from daskmeans.kernels.labelled_sums import add_terms_of_each, sum_labelled
+from daskmeans.kernels.labelled_sums import sum_labelled
 from daskmeans.kernels.lloyd import CLEAN, OUT_OF_RANGE, sums_width
 from daskmeans.kernels.silhouettes import simplified_silhouettes, squared_silhouettes
 from tests import reference
@@ -38,15 +35,6 @@ def test_sums_of_quantised_rows(problem, dtype):
     assert sum_labelled(rows, labels, weights, shift, scale, sums) == CLEAN
     assert sums.tolist() == reference.quantised_sums(rows, weights, labels, 7, shift, scale)
     assert sum_labelled(1e9 * rows, labels, weights, shift, scale, sums) == OUT_OF_RANGE
-
-
-def test_exact_sums_of_each_cluster(problem):
-    _, labels, _, _ = problem
-    terms = 10.0 ** np.random.default_rng(0).uniform(-200, 200, 13)
-    digits = np.zeros((7, DIGITS), np.int64)
-    add_terms_of_each(digits, labels, terms)
-    for j in range(7):
-        assert rounded(digits[j]) == math.fsum(terms[labels == j])
 
 
 @each_dtype
