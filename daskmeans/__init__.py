@@ -12,13 +12,13 @@ from daskmeans.estimators.saving import load
 from daskmeans.version import __version__
 
 if TYPE_CHECKING:
-    from daskmeans.edges.fields import xarray_rows
     from daskmeans.edges.onnx_graph import to_onnx
     from daskmeans.edges.pipeline import cluster_rows
     from daskmeans.edges.progress import progress_bar
     from daskmeans.edges.sources import open_rows
     from daskmeans.edges.stream import stream
     from daskmeans.edges.upload import upload_to
+    from daskmeans.edges.xarray_rows import xarray_rows
     from daskmeans.edges.zarr_output import write_zarr
     from daskmeans.estimators.sweep import sweep
 
@@ -53,7 +53,7 @@ _LAZY = {
     "upload_to": "daskmeans.edges.upload",
     "progress_bar": "daskmeans.edges.progress",
     "write_zarr": "daskmeans.edges.zarr_output",
-    "xarray_rows": "daskmeans.edges.fields",
+    "xarray_rows": "daskmeans.edges.xarray_rows",
 }
 
 

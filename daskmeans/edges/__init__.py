@@ -1,1 +1,1 @@
-"""Files, the command line and progress: what only users touch. Nothing else imports them."""
+"""Files, streams, reports, the command line: what only users touch. No other layer imports them."""

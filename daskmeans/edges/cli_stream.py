@@ -10,8 +10,8 @@ import click
 
 from daskmeans.algorithms.minibatch import TimeUnit
 from daskmeans.edges.cli_errors import one_line_errors
+from daskmeans.edges.cli_options import seed_option
 from daskmeans.edges.outputs import MODEL, check_apart, check_output
-from daskmeans.edges.row_options import seed_option
 from daskmeans.edges.stream import StreamStep
 from daskmeans.edges.stream import stream as feed
 from daskmeans.estimators.minibatch import MiniBatchKMeans

@@ -15,10 +15,11 @@ from daskmeans.edges.outputs import MODEL, OutputKind, check_output, written_bes
 from daskmeans.edges.progress import progress_bar
 from daskmeans.edges.zarr_output import ZARR_ARRAY, write_zarr
 from daskmeans.edges.zarr_rows import open_zarr
-from daskmeans.errors import missing_extra
 from daskmeans.estimators.kmeans import KMeans
+from daskmeans.plots.axes import figure_class
 
 ROWS_A_CHUNK = 427 * 64  # twenty chunks
+_PURPOSE = "The demo's picture"
 _PICTURE = OutputKind("a picture", lambda path: path.is_file() and path.suffix == ".png")
 _OUTPUTS = {
     "pixels.zarr": ZARR_ARRAY,
@@ -66,7 +67,7 @@ def run_demo(folder: Path, *, n_clusters: int = 64, overwrite: bool = False) -> 
     for path, kind in zip(files, _OUTPUTS.values(), strict=True):
         check_output(path, kind, overwrite=overwrite)
     images = sample_images()
-    _figure_class()
+    figure_class(_PURPOSE)
     pixels, labels, model_file, picture = files
     # Written as any data set is: rows in chunks. From here on the store is all there is.
     write_zarr(sample_image_pixels(chunks=ROWS_A_CHUNK), pixels, overwrite=overwrite)
@@ -85,19 +86,11 @@ def run_demo(folder: Path, *, n_clusters: int = 64, overwrite: bool = False) -> 
     return DemoResult(model, len(found), model.labels_.numblocks[0], seconds, shares, files)
 
 
-def _figure_class() -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise missing_extra("matplotlib", "plot", "The demo's picture") from error
-    return Figure
-
-
 def _draw(images: Any, centers: Any, labels: Any, path: Path) -> None:
     """Draw each photograph beside itself in the palette, and the palette below."""
     palette = np.clip(np.rint(centers), 0, 255).astype(np.uint8)
     recolored = palette[labels].reshape(images.shape)
-    figure = _figure_class()(figsize=(10, 7.6), layout="constrained")
+    figure = figure_class(_PURPOSE)(figsize=(10, 7.6), layout="constrained")
     axes = figure.subplots(3, 2, height_ratios=[10, 10, 1])
     n_colors = [len(np.unique(image.reshape(-1, 3), axis=0)) for image in images]
     for i, (image, copy) in enumerate(zip(images, recolored, strict=True)):

@@ -19,7 +19,7 @@ from daskmeans.algorithms.elbow import knee_locator
 from daskmeans.algorithms.rowwise_spark import PREDICTION
 from daskmeans.blocks.inputs import ArrayLike, is_lazy
 from daskmeans.blocks.spark_rows import is_spark
-from daskmeans.edges.choosing import checked_counts, choice, counts_within
+from daskmeans.edges.choosing_k import checked_counts, choice, counts_within
 from daskmeans.edges.outputs import check_apart, check_output
 from daskmeans.edges.report import REPORT, write_report
 from daskmeans.edges.report_figures import check_matplotlib

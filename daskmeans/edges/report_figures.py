@@ -11,11 +11,12 @@ from typing import Any
 
 from daskmeans import plots
 from daskmeans.blocks.inputs import ArrayLike
-from daskmeans.errors import missing_extra
 from daskmeans.estimators.kmeans import KMeans
 from daskmeans.estimators.sweep import SweepResult
+from daskmeans.plots.axes import figure_class
 from daskmeans.typing import Array
 
+_PURPOSE = "A report"
 _DOTS_PER_INCH = 110
 # Beyond this two do not stand side by side on a page.
 _WIDE_INCHES = 8.0
@@ -49,15 +50,7 @@ def check_matplotlib() -> None:
     ------
     MissingExtraError
     """
-    _figure_class()
-
-
-def _figure_class() -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise missing_extra("matplotlib", "plot", "A report") from error
-    return Figure
+    figure_class(_PURPOSE)
 
 
 def pictures(
@@ -104,9 +97,9 @@ def pictures(
 
 
 def _picture(width: float, height: float, draw: Callable[..., Any]) -> Picture:
-    # A figure of its own: pyplot would keep it, and might ask for a display.
+    # A figure of its own, which pyplot would keep.
     size = min(width, _LARGEST_INCHES), min(height, _LARGEST_INCHES)
-    figure = _figure_class()(figsize=size, layout="constrained")
+    figure = figure_class(_PURPOSE)(figsize=size, layout="constrained")
     ax = figure.subplots()
     draw(ax=ax)
     image = io.BytesIO()

@@ -12,14 +12,16 @@ import dask
 import numpy as np
 
 from daskmeans.blocks.inputs import ArrayLike
-from daskmeans.edges.axes import check_rows_of, flattened, row_axis
+from daskmeans.edges.feature_axis import check_rows_of, flattened, row_axis
+from daskmeans.edges.zarr_folders import is_zarr
 from daskmeans.errors import RowsError
 
 # The modules of the formats are imported once a path asks for them: the packages that they need
 # take longer to load than all of this package, or are not installed.
 
 _TABLES = ("Parquet", "CSV")
-_FORMATS = {
+# By the endings of names.
+FORMATS = {
     ".npy": "NumPy",
     ".npz": "NumPy archive",
     ".h5": "HDF5",
@@ -146,10 +148,9 @@ def _format_of(text: str) -> str:
     local = "://" not in text
     if local and Path(text).is_dir():
         path = Path(text)
-        is_zarr = any((path / name).exists() for name in ("zarr.json", ".zarray", ".zgroup"))
-        holds_parquet = any(_FORMATS.get(file.suffix) == "Parquet" for file in path.iterdir())
-        return "Parquet" if holds_parquet and not is_zarr else "Zarr"
-    kind = _FORMATS.get(Path(text.rstrip("/")).suffix.lower(), "Zarr")
+        holds_parquet = any(FORMATS.get(file.suffix) == "Parquet" for file in path.iterdir())
+        return "Parquet" if holds_parquet and not is_zarr(path) else "Zarr"
+    kind = FORMATS.get(Path(text.rstrip("/")).suffix.lower(), "Zarr")
     if kind == "NumPy archive":
         raise RowsError(
             f"{text} is an archive of arrays, which cannot be read in parts: save the array of "
@@ -162,10 +163,10 @@ def _format_of(text: str) -> str:
             f"{text} is a pattern of several files, which are read of Parquet and CSV only: its "
             "ending has to be .parquet or .csv."
         )
-    if local and Path(text).is_file() and Path(text).suffix.lower() not in _FORMATS:
+    if local and Path(text).is_file() and Path(text).suffix.lower() not in FORMATS:
         raise RowsError(
             f"{text} is a file of a format that cannot be told by its ending: "
-            f"{', '.join(_FORMATS)} can be. Follow it by ::/dataset if it is HDF5."
+            f"{', '.join(FORMATS)} can be. Follow it by ::/dataset if it is HDF5."
         )
     return kind
 
@@ -214,14 +215,14 @@ def _hdf5_rows(path: str, name: str | None, feature_axis: int | str | None) -> A
 
 
 def _netcdf_rows(path: str, name: str | None, feature_axis: int | str | None) -> ArrayLike:
-    from daskmeans.edges.xarray_rows import open_netcdf
+    from daskmeans.edges.netcdf_rows import open_netcdf
 
     variable = open_netcdf(path, name, any_dimensions=feature_axis is not None)
     return _variable_rows(variable, feature_axis, f"the variable {variable.name} of {path}")
 
 
 def _variable_rows(variable: Any, feature_axis: int | str | None, where: str) -> ArrayLike:
-    from daskmeans.edges.xarray_rows import chunked
+    from daskmeans.edges.netcdf_rows import chunked
 
     dimensions = [str(name) for name in variable.dims]
     axis = check_rows_of(variable, feature_axis, where=where, dimensions=dimensions)

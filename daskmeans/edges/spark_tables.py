@@ -9,11 +9,12 @@ import numpy as np
 
 from daskmeans.blocks.inputs import ArrayLike
 from daskmeans.blocks.spark_rows import column_of, is_spark
+from daskmeans.edges.sources import FORMATS
 from daskmeans.errors import RowsError, missing_extra
 from daskmeans.preprocessing.spark_frames import text_as_numbers
 from daskmeans.typing import Array
 
-_READERS = {".parquet": "parquet", ".parq": "parquet", ".pq": "parquet", ".csv": "csv"}
+_READ = {end: kind for end, kind in FORMATS.items() if kind in ("Parquet", "CSV")}
 
 
 def table_in_spark(rows: ArrayLike, columns: Sequence[str | int] | None) -> Any:
@@ -53,18 +54,16 @@ def _read(path: str) -> Any:
         from pyspark.sql import SparkSession
     except ImportError as error:
         raise missing_extra("pyspark", "spark", "engine='spark'") from error
-    kind = next((kind for end, kind in _READERS.items() if path.rstrip("/").endswith(end)), None)
+    kind = next((kind for end, kind in _READ.items() if path.rstrip("/").endswith(end)), None)
     if kind is None:
         raise RowsError(
-            f"{path} is of a format that Spark does not read here: {', '.join(_READERS)} are. "
+            f"{path} is of a format that Spark does not read here: {', '.join(_READ)} are. "
             "Read it by spark.read, and pass the DataFrame."
         )
     session = SparkSession.getActiveSession() or SparkSession.builder.getOrCreate()
-    return (
-        session.read.option("header", True).csv(path)
-        if kind == "csv"
-        else session.read.parquet(path)
-    )
+    if kind == "CSV":
+        return session.read.option("header", True).csv(path)
+    return session.read.parquet(path)
 
 
 def gathered(frame: Any, column: str) -> Array:

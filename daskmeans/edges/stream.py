@@ -6,29 +6,20 @@ import logging
 import math
 import os
 import queue
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from types import FrameType
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-import numpy as np
-
 from daskmeans.algorithms.minibatch import StepRecord
-from daskmeans.blocks.block import as_rows, make_block
-from daskmeans.blocks.inputs import weights_in_memory
-from daskmeans.edges.batch_sources import Batch, BatchSource, batch_source
 from daskmeans.edges.progress import tqdm
 from daskmeans.edges.stream_checkpoint import StreamPosition, read_position, write_position
-from daskmeans.errors import RowsError
+from daskmeans.edges.stream_reading import Coming, Ended, reading
+from daskmeans.edges.stream_signals import Stop, stop_signals
+from daskmeans.edges.stream_sources import Batch, batch_source
+from daskmeans.edges.stream_start import checked_first, together
 from daskmeans.estimators.minibatch import MiniBatchKMeans
-from daskmeans.estimators.rows import metric_of, stays_in_place
-from daskmeans.kernels.csr import AnyRows, CSRRows, joined
-from daskmeans.preprocessing.selection import is_frame
-from daskmeans.typing import Array
+from daskmeans.estimators.rows import stays_in_place
 
 _log = logging.getLogger("daskmeans")
 
@@ -184,7 +175,7 @@ def stream(
     (20, 2000, 'end of source')
     """
     if read_ahead < 1:
-        raise ValueError(f"read_ahead={read_ahead}: at least one batch has to be read.")
+        raise ValueError(f"read_ahead={read_ahead} has to be at least 1: a batch waits to be used.")
     batches = batch_source(
         source,
         follow=follow,
@@ -196,95 +187,14 @@ def stream(
     position = loop.resume()
     ends = None if max_seconds is None else time.monotonic() + max_seconds
     with (
-        _stop_signals() as stop,
-        _reading(batches, position, read_ahead) as coming,
+        stop_signals() as stop,
+        reading(batches, position, read_ahead) as coming,
         tqdm(unit=" rows", unit_scale=True, disable=not progress, leave=False) as bar,
     ):
         reason = loop.run(coming, stop, n_batches, ends, bar)
     loop.summary.reason = reason
     _log.info("Stream ended after %d batches: %s.", loop.summary.n_batches, reason)
     return loop.summary
-
-
-class _Stop:
-    """What a signal leaves behind."""
-
-    reason: str | None = None
-
-
-@contextmanager
-def _stop_signals() -> Iterator[_Stop]:
-    """Turn the first Ctrl-C or SIGTERM into a word, where this thread may."""
-    stop = _Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    words = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
-    before = {}
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if stop.reason is not None:
-            raise KeyboardInterrupt
-        stop.reason = words[signal.Signals(number)]
-
-    for each in words:
-        before[each] = signal.signal(each, handle)
-    try:
-        yield stop
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-
-class _Ended:
-    """Comes after the last batch.
-
-    Attributes
-    ----------
-    error : BaseException or None
-        What the source raised.
-    """
-
-    def __init__(self, error: BaseException | None = None) -> None:
-        self.error = error
-
-
-Coming: TypeAlias = "queue.Queue[Batch | _Ended]"
-
-
-@contextmanager
-def _reading(source: BatchSource, position: Any, read_ahead: int) -> Iterator[Coming]:
-    """Read batches in a thread; the queue holds so many that wait."""
-    coming: Coming = queue.Queue(maxsize=read_ahead)
-    stopped = threading.Event()
-
-    def put(item: Batch | _Ended) -> bool:
-        while not stopped.is_set():
-            try:
-                coming.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-            return True
-        return False
-
-    def read() -> None:
-        ended = _Ended()
-        try:
-            for batch in source.batches(position, stopped):
-                if not put(batch):
-                    return
-        except BaseException as error:
-            ended = _Ended(error)
-        put(ended)
-
-    # A source that waits for its next batch cannot be woken: its thread ends with the process.
-    reader = threading.Thread(target=read, name="daskmeans-stream", daemon=True)
-    reader.start()
-    try:
-        yield coming
-    finally:
-        stopped.set()
-        reader.join(timeout=1.0)
 
 
 class _Loop:
@@ -326,7 +236,7 @@ class _Loop:
         return saved.position
 
     def run(
-        self, coming: Coming, stop: _Stop, n_batches: int | None, ends: float | None, bar: Any
+        self, coming: Coming, stop: Stop, n_batches: int | None, ends: float | None, bar: Any
     ) -> str:
         """Use batches until something ends the stream; return what."""
         n_used = 0
@@ -342,7 +252,7 @@ class _Loop:
                     batch = coming.get(timeout=0.1)
                 except queue.Empty:
                     continue
-                if isinstance(batch, _Ended):
+                if isinstance(batch, Ended):
                     if batch.error is not None:
                         raise batch.error
                     self._use_waiting(force=True)
@@ -385,7 +295,7 @@ class _Loop:
         assert batch.rows is not None
         if stays_in_place(batch.rows):
             return self._fed([batch], batch.rows, batch.weights)
-        self._waiting.append(_checked_first(batch, self._waiting, self._model))
+        self._waiting.append(checked_first(batch, self._waiting, self._model))
         return self._use_waiting()
 
     def _use_waiting(self, *, force: bool = False) -> StreamStep | None:
@@ -394,7 +304,7 @@ class _Loop:
         if not self._waiting or not (force or n_rows >= wanted):
             return None
         waiting, self._waiting = self._waiting, []
-        return self._fed(waiting, *_together(waiting))
+        return self._fed(waiting, *together(waiting))
 
     @property
     def _n_clusters(self) -> int:
@@ -443,70 +353,3 @@ class _Loop:
             ),
         )
         self._written = time.monotonic()
-
-
-def _checked_first(batch: Batch, waiting: list[Batch], model: MiniBatchKMeans) -> Batch:
-    """Check a batch that is to wait with others for which it could be to blame later.
-
-    Returns
-    -------
-    Batch
-        With rows and weights in memory.
-
-    Raises
-    ------
-    RowsError, ValueError
-    """
-    values = as_rows(batch.rows)
-    rows: Any = batch.rows if is_frame(batch.rows) else values
-    if values.ndim != 2:
-        raise RowsError(f"Expected 2D array, got {values.ndim}D array instead: a batch has rows.")
-    if values.dtype.kind == "f" and (bad := _first_not_finite(values)) is not None:
-        row, column = bad
-        raise RowsError(f"The batch contains NaN or infinity: row {row}, column {column}.")
-    if waiting:
-        before = waiting[0].rows
-        if values.shape[1] != before.shape[1]:
-            raise RowsError(
-                f"The batch has {values.shape[1]} features, those before have {before.shape[1]}."
-            )
-        if is_frame(rows) and is_frame(before) and list(rows.columns) != list(before.columns):
-            raise RowsError(
-                f"The batch has columns {list(rows.columns)}, those before have "
-                f"{list(before.columns)}."
-            )
-    weights = None if batch.weights is None else weights_in_memory(batch.weights, len(rows))
-    # Refuses other dtypes, bad weights, and rows without a direction where that counts.
-    make_block(0, 0, [values], weights, values.shape[1], divide=metric_of(model) == "cosine")
-    if weights is not None and len(weights) and not weights.any():
-        raise RowsError("All values of sample_weight are zero: at least one must be positive.")
-    return replace(batch, rows=rows, weights=weights)
-
-
-def _first_not_finite(rows: AnyRows) -> tuple[int, int] | None:
-    """Return row and column of the first value that is NaN or infinite."""
-    values = rows.data[rows.span] if isinstance(rows, CSRRows) else rows.reshape(-1)
-    bad = np.flatnonzero(~np.isfinite(values))
-    if not bad.size:
-        return None
-    first = int(bad[0])
-    if isinstance(rows, CSRRows):
-        return int(rows.row_numbers()[first]), int(rows.indices[rows.span][first])
-    return divmod(first, rows.shape[1])
-
-
-def _together(waiting: list[Batch]) -> tuple[Any, Array | None]:
-    """Return the rows and weights of batches as those of one."""
-    if len(waiting) == 1:
-        return waiting[0].rows, waiting[0].weights
-    rows = [each.rows for each in waiting]
-    weights = None
-    if any(each.weights is not None for each in waiting):
-        weights = np.concatenate(
-            [np.ones(len(each.rows)) if each.weights is None else each.weights for each in waiting]
-        )
-    if all(map(is_frame, rows)):
-        import pandas as pd
-
-        return pd.concat(rows, ignore_index=True), weights
-    return joined([as_rows(each) for each in rows]), weights

@@ -11,9 +11,9 @@ import dask.array as da
 import numpy as np
 import zarr
 
-from daskmeans.edges.layout import Layout
 from daskmeans.edges.outputs import OutputKind, check_output, put_in_place
-from daskmeans.edges.partial_store import PartialStore, sole_writer
+from daskmeans.edges.zarr_layout import Layout
+from daskmeans.edges.zarr_partial import PartialStore, sole_writer
 from daskmeans.edges.zarr_rows import open_node
 from daskmeans.errors import RowsError
 from daskmeans.typing import Array

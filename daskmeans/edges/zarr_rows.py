@@ -14,6 +14,7 @@ import zarr
 from zarr.abc.store import Store
 from zarr.storage import ZipStore
 
+from daskmeans.edges.zarr_folders import is_zarr, is_zarr_group
 from daskmeans.errors import RowsError
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 # conventions).
 _PACKING = frozenset({"scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned"})
 
-# One of them is in the folder of each array or group, of Zarr 3 or of Zarr 2.
-_METADATA = ("zarr.json", ".zarray", ".zgroup")
 # Of what else a folder holds a message names so many.
 _NAMED = 5
 
@@ -139,26 +138,21 @@ def _located(location: Any, name: str | None, options: Mapping[str, Any] | None)
     root = next(place for place in (path, *path.parents) if place.exists())
     if root.suffix == ".zip" and root.is_file():
         return _Place(ZipStore(root, mode="r"), _inside(path, root), label)
-    while _is_group(root.parent):
+    while is_zarr_group(root.parent):
         root = root.parent
-    if root == path and root.is_dir() and not any((root / name).is_file() for name in _METADATA):
+    if root == path and root.is_dir() and not is_zarr(root):
         held = ", ".join(sorted(entry.name for entry in root.iterdir())[:_NAMED])
         raise RowsError(
             f"{label} is not a Zarr store, but a folder that holds {held or 'nothing'}: give the "
             "path of a Zarr array, or of a file of rows."
         )
-    if root != path and not _is_group(root):
+    if root != path and not is_zarr_group(root):
         raise RowsError(f"There is nothing at {label}: give the path of a Zarr array.")
     return _Place(root, _inside(path, root), label)
 
 
 def _inside(path: Path, root: Path) -> str:
     return "" if path == root else path.relative_to(root).as_posix()
-
-
-def _is_group(folder: Path) -> bool:
-    """Tell whether a folder is a group, or in Zarr 3 something else that describes itself."""
-    return any((folder / name).is_file() for name in ("zarr.json", ".zgroup"))
 
 
 def _node(place: _Place) -> zarr.Array[Any] | zarr.Group:
@@ -197,7 +191,7 @@ def _is_packed(array: zarr.Array[Any]) -> bool:
 
 
 def _unpacked(array: zarr.Array[Any], place: _Place) -> zarr.Array[Any] | xarray.DataArray:
-    from daskmeans.edges.xarray_rows import open_packed
+    from daskmeans.edges.netcdf_rows import open_packed
 
     store: Any = array.store
     path, options = array.path, None

@@ -14,6 +14,7 @@ from daskmeans.typing import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's, which people with color blindness tell apart.
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
@@ -70,6 +71,21 @@ def axes_or_new(ax: Axes | None, width: float = 6.4, height: float = 4.8) -> Axe
         raise missing_extra("matplotlib", "plot", "Drawing a plot") from error
     _, new = plt.subplots(figsize=(width, height), layout="constrained")
     return new
+
+
+def figure_class(purpose: str) -> type[Figure]:
+    """Return matplotlib's class of figures, which draw without pyplot: that may want a display.
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed; `purpose` is the subject of its sentence.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise missing_extra("matplotlib", "plot", purpose) from error
+    return Figure
 
 
 def short(value: float) -> str:

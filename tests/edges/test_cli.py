@@ -22,7 +22,7 @@ from distributed import LocalCluster
 
 import daskmeans
 from daskmeans import KMeans
-from daskmeans.edges import cli
+from daskmeans.edges import cli_fit, cli_scheduler
 from daskmeans.edges.cli import main
 from daskmeans.estimators.saving import load
 
@@ -152,7 +152,7 @@ class TestRefusals:
             raise AssertionError("work has started")
 
         monkeypatch.setattr(KMeans, "fit", fail)
-        monkeypatch.setattr(cli, "write_zarr", fail)
+        monkeypatch.setattr(cli_fit, "write_zarr", fail)
 
     def test_missing_store(self, in_folder, fails):
         line = fails("fit", "rows.zarr", "-k", 4, "--model", "model")
@@ -298,7 +298,7 @@ class TestCheckpoint:
 
 class TestSchedulerAddresses:
     def test_nobody_answers(self, store, fails, monkeypatch):
-        monkeypatch.setattr(cli, "_CONNECT_SECONDS", 1)
+        monkeypatch.setattr(cli_scheduler, "_CONNECT_SECONDS", 1)
         with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
             line = fails(
                 *("fit", store, "-k", 4, "--model", "model", "--scheduler", "tcp://127.0.0.1:1")
@@ -314,7 +314,7 @@ class TestSchedulerAddresses:
 
     def test_scheduler_without_workers(self, store, fails, monkeypatch):
         """dask itself would wait for one until the end of time."""
-        monkeypatch.setattr(cli, "_CONNECT_SECONDS", 1)
+        monkeypatch.setattr(cli_scheduler, "_CONNECT_SECONDS", 1)
         with LocalCluster(n_workers=0, processes=True, dashboard_address=":0") as cluster:
             address = cluster.scheduler_address
             line = fails("fit", store, "-k", 4, "--model", "model", "--scheduler", address)

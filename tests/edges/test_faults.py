@@ -22,7 +22,7 @@ import zarr
 
 from daskmeans import KMeans, open_rows, write_zarr
 from daskmeans.blocks.stored_rows import StoredRows
-from daskmeans.edges.partial_store import sole_writer
+from daskmeans.edges.zarr_partial import sole_writer
 from daskmeans.errors import OutputError, OutputExistsError, RowsError
 from daskmeans.passes.events import PassEnded, observing
 

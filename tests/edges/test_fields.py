@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daskmeans import KMeans, xarray_rows
-from daskmeans.edges import fields
 from daskmeans.errors import MissingExtraError, RowsError
 
 N_TIME, N_LAT, N_LON = 5, 7, 11
@@ -147,7 +146,7 @@ def test_missing_values_that_are_not_masked_are_found(field):
 
 def test_large_blocks_are_cut(field, monkeypatch):
     """A field that is whole along its rows' first dimension would be one block."""
-    monkeypatch.setattr(fields, "_BLOCK_BYTES", 2 * N_LON * N_TIME * 8)
+    monkeypatch.setattr("daskmeans.edges.xarray_rows._BLOCK_BYTES", 2 * N_LON * N_TIME * 8)
     cells = xarray_rows(field.chunk({"time": 1}), feature_dims="time")
     assert cells.rows.chunks[0] == (22, 22, 22, 11)
 

@@ -17,7 +17,7 @@ import zarr
 
 import daskmeans
 from daskmeans import KMeans, open_rows, write_zarr
-from daskmeans.edges import layout, zarr_output
+from daskmeans.edges import zarr_layout, zarr_output
 from daskmeans.errors import OutputError, OutputExistsError, RowsError
 
 
@@ -149,8 +149,8 @@ class TestShards:
 
     @pytest.fixture(autouse=True)
     def few_files(self, monkeypatch):
-        monkeypatch.setattr(layout, "MOST_FILES", 10)
-        monkeypatch.setattr(layout, "_SHARD_FILES", 4)
+        monkeypatch.setattr(zarr_layout, "MOST_FILES", 10)
+        monkeypatch.setattr(zarr_layout, "_SHARD_FILES", 4)
 
     def test_they_hold_chunks_of_rows(self, scheduler, in_folder):
         values = np.arange(523, dtype=np.int32)
@@ -171,10 +171,10 @@ class TestShards:
         np.testing.assert_array_equal(read("values.zarr"), values)
 
     def test_a_shard_fits_in_memory(self, in_folder, monkeypatch):
-        monkeypatch.setattr(layout, "_MOST_SHARD_BYTES", 8 * 3 * 3)
-        assert layout.Layout.of(da.zeros(60, chunks=3)).shards == (9,)
-        monkeypatch.setattr(layout, "_MOST_SHARD_BYTES", 1)
-        assert layout.Layout.of(da.zeros(60, chunks=3)).shards is None
+        monkeypatch.setattr(zarr_layout, "_MOST_SHARD_BYTES", 8 * 3 * 3)
+        assert zarr_layout.Layout.of(da.zeros(60, chunks=3)).shards == (9,)
+        monkeypatch.setattr(zarr_layout, "_MOST_SHARD_BYTES", 1)
+        assert zarr_layout.Layout.of(da.zeros(60, chunks=3)).shards is None
 
     def test_few_files_need_none(self):
-        assert layout.Layout.of(da.zeros(30, chunks=3)).shards is None
+        assert zarr_layout.Layout.of(da.zeros(30, chunks=3)).shards is None

@@ -11,8 +11,8 @@ from daskmeans import KMeans
 from daskmeans.algorithms.survey import SurveyParameters, quantising_scale, ranges_chunk, sample_of
 from daskmeans.blocks.block import Block
 from daskmeans.blocks.inputs import row_source
-from daskmeans.edges.layout import Layout
-from daskmeans.edges.partial_store import PartialStore
+from daskmeans.edges.zarr_layout import Layout
+from daskmeans.edges.zarr_partial import PartialStore
 from daskmeans.errors import RowsError
 from daskmeans.kernels.random_draws import exponential_keys, uniform_keys
 from daskmeans.partials import KeyedRows, MetricSums

@@ -1,8 +1,9 @@
-"""Options of the command line that tell which rows of a store are meant."""
+"""Options that several commands share: which rows of a store are meant, seeds and outputs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 
@@ -15,6 +16,10 @@ _ROW_OPTIONS = (
     click.option("--feature-axis", help="Axis of the features, of more than two: number or name."),
 )
 
+# Endings by which somebody may ask for labels in another format than they are written in.
+_OTHER_FORMATS = (".csv", ".h5", ".hdf5", ".nc", ".npy", ".npz", ".parquet", ".txt", ".zip")
+
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 seed_option = click.option(
     "--seed",
     type=click.IntRange(0, 2**32 - 1),
@@ -46,3 +51,13 @@ def opened_rows(
         axis = int(feature_axis)
     names = columns.split(",") if columns is not None else None
     return open_rows(store, name, columns=names, feature_axis=axis)
+
+
+def zarr_name(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+    """Refuse a name that says that labels be written in another format than they are."""
+    if path is not None and path.suffix.lower() in _OTHER_FORMATS:
+        raise click.BadParameter(
+            f"labels are written as a Zarr array, not {path.suffix}: give a name such as "
+            f"{path.with_suffix('.zarr').name}."
+        )
+    return path

@@ -23,7 +23,7 @@ import locket
 import numpy as np
 import zarr
 
-from daskmeans.edges.layout import Layout
+from daskmeans.edges.zarr_layout import Layout
 from daskmeans.errors import OutputError
 from daskmeans.typing import Array
 

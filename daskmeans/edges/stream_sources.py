@@ -16,11 +16,12 @@ import numpy as np
 
 from daskmeans.blocks.inputs import ArrayLike
 from daskmeans.blocks.stores import read_unit
-from daskmeans.edges.sources import open_rows
+from daskmeans.edges.sources import FORMATS, open_rows
+from daskmeans.edges.zarr_folders import is_zarr
 from daskmeans.errors import RowsError
 
 # Files of a folder that are batches. What a writer has not finished should have another name.
-_SUFFIXES = frozenset({".npy", ".parquet", ".parq", ".pq", ".csv"})
+_SUFFIXES = frozenset(end for end, kind in FORMATS.items() if kind in ("NumPy", "Parquet", "CSV"))
 
 
 @dataclass(frozen=True)
@@ -245,7 +246,7 @@ def batch_source(
     """
     if isinstance(source, str | os.PathLike):
         path = Path(source)
-        if path.is_dir() and not _is_zarr(path):
+        if path.is_dir() and not is_zarr(path):
             return FolderBatches(path, follow, poll_seconds)
         source = open_rows(source)
     if type(source).__module__.startswith("zarr"):
@@ -262,7 +263,3 @@ def batch_source(
         "batches, the path of a folder that files are put into, or a Zarr array that grows. "
         "MiniBatchKMeans.fit takes rows that are all there."
     )
-
-
-def _is_zarr(path: Path) -> bool:
-    return any((path / name).exists() for name in ("zarr.json", ".zarray", ".zgroup"))
