@@ -14,7 +14,7 @@ from dask.tokenize import normalize_token
 from daskmeans.algorithms.drift import Drift
 from daskmeans.algorithms.heads import Directions
 from daskmeans.algorithms.survey import Quantisation, Run, RunPass
-from daskmeans.blocks.block import Block, not_finite
+from daskmeans.blocks.block import Block, for_each_tile, not_finite
 from daskmeans.blocks.row_state import RowState, StateKey, forget, remembered
 from daskmeans.errors import RowsError
 from daskmeans.kernels.assign import PackedCenters, label_block, pack_centers
@@ -106,10 +106,9 @@ class CenterSet:
             If a row is not finite.
         """
         labels = np.empty(len(block), np.int32)
-        for part, rows, _ in block.tiles():
-            bad_row = label_block(rows, self.packed_for(rows), labels[part])
-            if bad_row >= 0:
-                raise not_finite(block, part.start + bad_row)
+        for_each_tile(
+            block, lambda rows, part: label_block(rows, self.packed_for(rows), labels[part])
+        )
         return labels
 
     def label_and_measure(self, block: Block) -> tuple[Labels, Array]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from daskmeans.algorithms.assignment import CenterSet, model_shift
-from daskmeans.blocks.block import Block, not_finite
+from daskmeans.blocks.block import Block, for_each_tile
 from daskmeans.errors import RowsError
 from daskmeans.kernels.csr import CSRRows
 from daskmeans.kernels.tree import walk_rows
@@ -62,12 +62,13 @@ class CenterTree:
             If a row is not finite, or rows are sparse.
         """
         if isinstance(block.rows, CSRRows):
-            raise RowsError("X is sparse, and a tree of centers takes dense rows.")
+            raise RowsError(
+                f"Block {block.number} of X is sparse, and a tree of centers takes dense rows: "
+                "make blocks dense, by X.map_blocks(lambda block: block.toarray())."
+            )
         labels = np.empty(len(block), np.int32)
-        for part, rows, _ in block.tiles():
-            bad_row = walk_rows(rows, self.nodes, self.children, self.leaf_labels, labels[part])
-            if bad_row >= 0:
-                raise not_finite(block, part.start + bad_row)
+        tree = self.nodes, self.children, self.leaf_labels
+        for_each_tile(block, lambda rows, part: walk_rows(rows, *tree, labels[part]))
         return labels
 
 

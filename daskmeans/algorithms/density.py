@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from daskmeans.algorithms.survey import Run, Surveyed
-from daskmeans.blocks.block import Block, not_finite
+from daskmeans.blocks.block import Block, for_each_tile
 from daskmeans.kernels.binning import bin_rows
 from daskmeans.partials import BinCounts
 from daskmeans.passes.plan import Pass
@@ -68,11 +68,10 @@ def density_chunk(block: Block, parameters: DensityParameters) -> BinCounts:
     """Count the rows of a block in each bin."""
     x_edges, y_edges = parameters.x_edges, parameters.y_edges
     counts = np.zeros((len(x_edges) - 1, len(y_edges) - 1), np.int64)
-    plane = parameters.plane
-    for part, rows, _ in block.tiles():
-        bad_row = bin_rows(rows, plane.origin, plane.directions, x_edges, y_edges, counts)
-        if bad_row >= 0:
-            raise not_finite(block, part.start + bad_row)
+    origin, directions = parameters.plane.origin, parameters.plane.directions
+    for_each_tile(
+        block, lambda rows, _: bin_rows(rows, origin, directions, x_edges, y_edges, counts)
+    )
     return BinCounts(counts)
 
 

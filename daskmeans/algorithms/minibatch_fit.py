@@ -30,8 +30,9 @@ from daskmeans.algorithms.seeding import distinct_rows, new_seed
 from daskmeans.algorithms.survey import Surveyed, ranges_chunk, survey
 from daskmeans.algorithms.watch import INTERRUPTED
 from daskmeans.blocks.block import Block
-from daskmeans.blocks.inputs import row_source, with_weights
+from daskmeans.blocks.inputs import row_source
 from daskmeans.blocks.source import Key
+from daskmeans.blocks.weights import with_weights
 from daskmeans.kernels.csr import AnyRows, CSRRows, joined
 from daskmeans.passes.in_order import Fold
 from daskmeans.passes.plan import Pass

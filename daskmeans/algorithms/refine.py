@@ -16,8 +16,9 @@ from daskmeans.algorithms.lloyd import lloyd
 from daskmeans.algorithms.restarts import LloydResult
 from daskmeans.algorithms.seeding import MOST_GREEDY, greedy_rows, new_seed
 from daskmeans.algorithms.survey import Surveyed, survey
-from daskmeans.blocks.inputs import row_source, with_weights
+from daskmeans.blocks.inputs import row_source
 from daskmeans.blocks.row_state import new_fit
+from daskmeans.blocks.weights import with_weights
 from daskmeans.kernels.csr import CSRRows, as_dense
 from daskmeans.passes.events import unobserved
 from daskmeans.passes.runner import Runner

@@ -10,7 +10,7 @@ import dask.array as da
 import numpy as np
 
 from daskmeans.algorithms.assignment import CenterSet
-from daskmeans.blocks.block import Block, make_block, not_finite
+from daskmeans.blocks.block import Block, for_each_tile, make_block
 from daskmeans.blocks.inputs import row_source
 from daskmeans.blocks.source import RowRange
 from daskmeans.kernels.distances import distances_to_centers
@@ -28,10 +28,7 @@ def label_rows(block: Block, centers: CenterSet, labels: Array) -> None:
 def distance_rows(block: Block, centers: CenterSet, distances: Array) -> None:
     """Write the distance of each row to each center to `distances`, of shape (r, k)."""
     transposed = np.ascontiguousarray(centers.centers.T)
-    for part, rows, _ in block.tiles():
-        bad_row = distances_to_centers(rows, transposed, distances[part])
-        if bad_row >= 0:
-            raise not_finite(block, part.start + bad_row)
+    for_each_tile(block, lambda rows, part: distances_to_centers(rows, transposed, distances[part]))
 
 
 def cosine_distance_rows(block: Block, centers: CenterSet, distances: Array) -> None:

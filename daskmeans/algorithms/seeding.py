@@ -19,8 +19,9 @@ from daskmeans.algorithms.survey import (
     survey,
 )
 from daskmeans.blocks.block import Block
-from daskmeans.blocks.inputs import row_source, with_weights
+from daskmeans.blocks.inputs import row_source
 from daskmeans.blocks.row_state import new_fit
+from daskmeans.blocks.weights import with_weights
 from daskmeans.kernels.csr import AnyRows, CSRRows, as_dense, equal_rows
 from daskmeans.kernels.random_draws import exponential_keys
 from daskmeans.partials import ClusterSums, KeyedRows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -122,6 +122,26 @@ def not_finite(block: Block, row: int, feature_names: Sequence[str] | None = Non
         f"Input X contains {what}: {block.where(row, feature_names)}. "
         "k-means needs finite values: fill or drop such rows first."
     )
+
+
+def for_each_tile(block: Block, work: Callable[[Any, slice], int]) -> None:
+    """Let a kernel work on the tiles of a block.
+
+    Parameters
+    ----------
+    block : Block
+    work : function (rows, row range) -> int
+        Returns the first row of the tile that is not finite, or -1.
+
+    Raises
+    ------
+    RowsError
+        If a row is not finite.
+    """
+    for part, rows, _ in block.tiles():
+        bad_row = work(rows, part)
+        if bad_row >= 0:
+            raise not_finite(block, part.start + bad_row)
 
 
 def as_rows(part: Any) -> AnyRows:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import accumulate
 
 import dask.array as da
 import numpy as np
 
-from daskmeans.blocks.inputs import ArrayLike, aligned_column, as_stored, graph_of, is_lazy
-from daskmeans.blocks.source import Key, RowRange, RowSource
+from daskmeans.blocks.inputs import ArrayLike, as_stored, graph_of, is_lazy
+from daskmeans.blocks.source import Key, Part, RowSource
+from daskmeans.blocks.weights import aligned_column
 from daskmeans.errors import RowsError
 from daskmeans.typing import Array
 
@@ -33,14 +33,13 @@ def with_labels(source: RowSource, labels: ArrayLike, argument: str = "labels") 
     RowsError
         If there is not one label a row, or lazy labels are not integers.
     """
-    sizes = source.known_sizes
     graph = dict(source.graph)
     if is_lazy(labels):
         array = _lazy_labels(labels, argument)
         column = aligned_column(array, source, argument)
         tasks, keys = graph_of(column.astype(np.float32)[:, None])
         graph.update(tasks)
-        parts: tuple[Key | RowRange, ...] = tuple(Key(row[0]) for row in keys)
+        parts: tuple[Part, ...] = tuple(Key(row[0]) for row in keys)
     else:
         codes = _codes(labels, argument)
         if len(codes) != source.n_rows:
@@ -48,10 +47,7 @@ def with_labels(source: RowSource, labels: ArrayLike, argument: str = "labels") 
                 f"{argument} has {len(codes)} labels, and there are {source.n_rows} rows: "
                 "one label a row."
             )
-        starts = (0, *accumulate(sizes[:-1]))
-        parts = tuple(
-            RowRange(codes, start, start + size) for start, size in zip(starts, sizes, strict=True)
-        )
+        parts = source.ranges_of(codes)
     names = source.feature_names
     return replace(
         source,
@@ -90,7 +86,8 @@ def _lazy_labels(labels: ArrayLike, argument: str) -> da.Array:
     _check_shape(array.shape, argument)
     if array.dtype.kind not in "iub":
         raise RowsError(
-            f"{argument} has dtype {array.dtype}, and labels that are lazy have to be integers."
+            f"{argument} has dtype {array.dtype}, and labels that are lazy have to be integers: "
+            "convert them by astype, or compute them first."
         )
     return array
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -145,6 +145,11 @@ class RowSource:
     def starts(self) -> tuple[int, ...] | None:
         """Global number of each block's first row; None while sizes are unknown."""
         return None if self.sizes is None else (0, *accumulate(self.sizes[:-1]))
+
+    def ranges_of(self, array: Any) -> tuple[RowRange, ...]:
+        """Return for each block its part of an array with an entry for each row."""
+        edges = (0, *accumulate(self.known_sizes))
+        return tuple(RowRange(array, start, stop) for start, stop in pairwise(edges))
 
     def whole_array(self) -> AnyRows:
         """Return the array behind an in-memory source."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from daskmeans.blocks.block import as_rows, make_block
-from daskmeans.blocks.inputs import weights_in_memory
+from daskmeans.blocks.weights import weights_in_memory
 from daskmeans.edges.stream_sources import Batch
 from daskmeans.errors import RowsError
 from daskmeans.estimators.minibatch import MiniBatchKMeans

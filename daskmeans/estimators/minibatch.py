@@ -24,13 +24,8 @@ from daskmeans.algorithms.minibatch_fit import fit_minibatches, seeded
 from daskmeans.algorithms.seeding import new_seed
 from daskmeans.algorithms.spherical import inertia_by
 from daskmeans.blocks.block import make_block
-from daskmeans.blocks.inputs import (
-    ArrayLike,
-    is_lazy,
-    row_source,
-    weights_in_memory,
-    with_weights,
-)
+from daskmeans.blocks.inputs import ArrayLike, is_lazy, row_source
+from daskmeans.blocks.weights import weights_in_memory, with_weights
 from daskmeans.errors import ModelFormatError
 from daskmeans.estimators.exchange import (
     ExportedDtype,

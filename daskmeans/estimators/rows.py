@@ -26,10 +26,10 @@ from daskmeans.blocks.inputs import (
     is_lazy,
     not_numbers,
     row_source,
-    with_weights,
 )
 from daskmeans.blocks.source import RowSource
 from daskmeans.blocks.spark_rows import SparkRows, is_spark, spark_rows
+from daskmeans.blocks.weights import with_weights
 from daskmeans.errors import RowsError
 from daskmeans.kernels.csr import CSRRows, is_sparse
 from daskmeans.passes.persist import Persist

@@ -18,8 +18,9 @@ from daskmeans.algorithms.survey import (
     block_sizes,
     quantising_scale,
 )
-from daskmeans.blocks.inputs import ArrayLike, row_source, with_weights
+from daskmeans.blocks.inputs import ArrayLike, row_source
 from daskmeans.blocks.labels import LARGEST_LABEL, too_many_labels, with_labels
+from daskmeans.blocks.weights import with_weights
 from daskmeans.errors import RowsError
 from daskmeans.estimators.kmeans import KMeans
 from daskmeans.estimators.rows import check_rows

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 import daskmeans.algorithms.survey as module
 from daskmeans.algorithms.survey import survey
-from daskmeans.blocks.inputs import row_source, with_weights
+from daskmeans.blocks.inputs import row_source
+from daskmeans.blocks.weights import with_weights
 from daskmeans.kernels.lloyd import sums_width
 from daskmeans.passes.runner import Runner
 from tests import strategies

@@ -11,7 +11,8 @@ import zarr
 from dask.task_spec import Task, TaskRef
 
 from daskmeans.blocks.chains import Chain, unchained
-from daskmeans.blocks.inputs import row_source, with_weights
+from daskmeans.blocks.inputs import row_source
+from daskmeans.blocks.weights import with_weights
 from tests.counting import CountedRows
 
 VALUES = np.arange(53 * 4.0).reshape(53, 4)

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 import daskmeans
 from daskmeans import KMeans
-from daskmeans.blocks.inputs import row_source, with_weights
+from daskmeans.blocks.inputs import row_source
+from daskmeans.blocks.weights import with_weights
 from daskmeans.passes.events import IterationEnded, PassEnded, PassStarted, observing
 from daskmeans.passes.plan import Pass, merge_tree
 from daskmeans.passes.runner import Runner
