@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from numbers import Integral
 
 from daskmeans.errors import RowsError
-from daskmeans.estimators.sweep import SweepResult, checked_numbers
+from daskmeans.estimators.sweep import SweepResult, numbers_of_clusters
 
 _MOST_CLUSTERS = 12
 
@@ -22,7 +22,7 @@ def checked_counts(k: str | int, k_range: Iterable[int] | None) -> list[int]:
     if isinstance(k, str) and k == "auto":
         if k_range is None:
             return list(range(2, _MOST_CLUSTERS + 1))
-        return checked_numbers(k_range, "k_range")
+        return numbers_of_clusters(k_range, "k_range")
     if isinstance(k, bool) or not isinstance(k, Integral):
         raise TypeError(f"k={k!r} has to be 'auto' or a number of clusters.")
     if k < 1:

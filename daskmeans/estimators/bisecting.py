@@ -18,10 +18,11 @@ from daskmeans.algorithms.seeding import new_seed
 from daskmeans.algorithms.spherical import inertia_by
 from daskmeans.algorithms.survey import survey
 from daskmeans.blocks.inputs import ArrayLike, is_lazy
+from daskmeans.estimators.centers import centers_by
 from daskmeans.estimators.fitted_centers import FittedCenters
 from daskmeans.estimators.notebook import passes_shown
 from daskmeans.estimators.parameters import checks_parameters
-from daskmeans.estimators.rows import open_rows
+from daskmeans.estimators.rows import runner_over
 from daskmeans.estimators.saving import checked_centers, checked_sizes, saved_by_name
 from daskmeans.passes.events import observing
 from daskmeans.typing import Array, Metric
@@ -192,7 +193,7 @@ class BisectingKMeans(FittedCenters):
         ValueError
             For rows and weights that k-means cannot take, see `KMeans.fit`.
         """
-        run = open_rows(self, X, sample_weight, reset=True, persist=self.persist)
+        run = runner_over(self, X, sample_weight, reset=True, persist=self.persist)
         seed = new_seed(check_random_state(self.random_state))
         surveyed = survey(run, self.n_clusters, seed)
         rules = Rules(
@@ -221,7 +222,7 @@ class BisectingKMeans(FittedCenters):
 
     def _pair(self, rows: Array, random_state: np.random.RandomState) -> Array:
         """Return what the user's function makes of the rows of a cluster."""
-        return self._centers_by(self.init, rows, 2, random_state)
+        return centers_by(self, self.init, rows, 2, random_state)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

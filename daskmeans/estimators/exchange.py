@@ -57,7 +57,9 @@ def _of_shape(
             "same: fit such rows with metric='euclidean' and init=model.cluster_centers_."
         )
     if np.dtype(dtype) not in (np.dtype(np.float64), np.dtype(np.float32)):
-        raise ValueError(f"dtype={dtype!r}: scikit-learn clusters 'float64' and 'float32' rows.")
+        raise ValueError(
+            f"dtype={dtype!r} has to be 'float64' or 'float32', which scikit-learn takes."
+        )
     centers = model.cluster_centers_
     # One feature is enough, and equal centers are no trouble here.
     places = np.arange(len(centers), dtype=dtype)[:, None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import dask.array as da
@@ -16,7 +16,7 @@ from sklearn.base import (
 )
 from sklearn.utils.validation import check_is_fitted
 
-from daskmeans.algorithms.assignment import Assignment, CenterSet, measure, model_shift
+from daskmeans.algorithms.assignment import Assignment, CenterSet, measure
 from daskmeans.algorithms.rowwise import (
     RowFunction,
     cosine_distance_rows,
@@ -29,14 +29,14 @@ from daskmeans.algorithms.rowwise_spark import DISTANCES, PREDICTION, with_colum
 from daskmeans.algorithms.spherical import inertia_by
 from daskmeans.blocks.inputs import ArrayLike, as_dask_array, is_lazy
 from daskmeans.blocks.spark_rows import is_spark
+from daskmeans.estimators.centers import nearest_of
 from daskmeans.estimators.notebook import ShownInNotebooks
 from daskmeans.estimators.rows import (
     as_spark_rows,
-    check_initial_centers,
     check_named,
     check_rows,
     in_one_block,
-    open_rows,
+    runner_over,
 )
 from daskmeans.estimators.saving import save
 from daskmeans.passes.events import Event, IterationEnded
@@ -73,6 +73,14 @@ class FittedCenters(
 
     def fit(self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None) -> Any:
         """Compute the clustering."""
+        raise NotImplementedError
+
+    def _what_to_save(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        """Return what was fitted as JSON and arrays."""
+        raise NotImplementedError
+
+    def _take_saved(self, fitted: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
+        """Become fitted by these; raise KeyError, TypeError or ValueError if they cannot be."""
         raise NotImplementedError
 
     def fit_predict(
@@ -158,15 +166,7 @@ class FittedCenters(
         >>> model.predict([[5.0], [2.0]]).tolist()
         [1, 0]
         """
-        check_is_fitted(self)
-        if is_spark(X):
-            return self._with_column(X, label_rows, PREDICTION)
-        rows = check_rows(self, X, reset=False)
-        if is_lazy(X):
-            return self._lazy_labels(X)
-        labels = np.empty(len(rows), np.int32)
-        fill(label_rows, rows, self._center_set(), labels, self.metric)
-        return labels
+        return self._for_each_row(X, label_rows)
 
     def transform(self, X: ArrayLike) -> Any:
         """Return the distance of each row to each center: Euclidean, or with "cosine" cosine's.
@@ -194,19 +194,9 @@ class FittedCenters(
         >>> model.transform([[5.0]]).tolist()
         [[4.5, 4.0]]
         """
-        check_is_fitted(self)
-        measure = cosine_distance_rows if self.metric == "cosine" else distance_rows
-        if is_spark(X):
-            return self._with_column(X, measure, DISTANCES)
-        rows = check_rows(self, X, reset=False)
-        n_clusters = len(self.cluster_centers_)
-        if is_lazy(X):
-            array = as_dask_array(X)
-            centers, dtype = self._center_set(), _distance_dtype(array.dtype)
-            return map_lazily(measure, array, centers, dtype, n_clusters, metric=self.metric)
-        distances = np.empty((len(rows), n_clusters), _distance_dtype(rows.dtype))
-        fill(measure, rows, self._center_set(), distances, self.metric)
-        return distances
+        return self._for_each_row(
+            X, cosine_distance_rows if self.metric == "cosine" else distance_rows
+        )
 
     def score(self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None) -> float:
         """Return the negated inertia of X for these centers. Reads all rows.
@@ -234,7 +224,7 @@ class FittedCenters(
         -4.0
         """
         check_is_fitted(self)
-        run = open_rows(self, X, sample_weight, reset=False)
+        run = runner_over(self, X, sample_weight, reset=False)
         centers = self._center_set()
         costs = measure(run, [Assignment(centers)], keep_labels=False)
         return -inertia_by(self.metric, costs.inertias()[0])
@@ -308,32 +298,50 @@ class FittedCenters(
         save(self, path, overwrite=overwrite)
 
     def _center_set(self) -> CenterSet:
-        centers = np.asarray(self.cluster_centers_, dtype=np.float64)
-        return CenterSet.make(centers, model_shift(centers))
+        return nearest_of(self.cluster_centers_)
 
-    def _with_column(self, X: ArrayLike, function: RowFunction, name: str) -> Any:
+    def _for_each_row(self, X: ArrayLike, function: RowFunction) -> Any:
+        """Return labels of rows, or distances: now for rows in memory, else where they are used."""
+        check_is_fitted(self)
+        if is_spark(X):
+            return self._with_column(X, function)
+        rows = check_rows(self, X, reset=False)
+        if is_lazy(X):
+            return self._lazily(as_dask_array(X), function)
+        n_columns, dtype = self._result_of(function, rows.dtype)
+        found = np.empty(len(rows) if n_columns is None else (len(rows), n_columns), dtype)
+        fill(function, rows, self._center_set(), found, self.metric)
+        return found
+
+    def _lazy_labels(self, X: ArrayLike, sizes: tuple[int, ...] | None = None) -> Any:
+        """Return labels of the rows of a fit, made when they are used, whatever the rows are."""
+        if is_spark(X):
+            return self._with_column(X, label_rows)
+        array = as_dask_array(X) if is_lazy(X) else in_one_block(check_rows(self, X, reset=False))
+        return self._lazily(array, label_rows, sizes)
+
+    def _result_of(
+        self, function: RowFunction, dtype: np.dtype[Any]
+    ) -> tuple[int | None, np.dtype[Any]]:
+        """Return columns (None: one number a row) and dtype of what rows of a dtype give."""
+        if function is label_rows:
+            return None, np.dtype(np.int32)
+        narrow = dtype == np.float32
+        return len(self.cluster_centers_), np.dtype(np.float32 if narrow else np.float64)
+
+    def _lazily(
+        self, array: da.Array, function: RowFunction, sizes: tuple[int, ...] | None = None
+    ) -> da.Array:
+        n_columns, dtype = self._result_of(function, array.dtype)
+        centers = self._center_set()
+        return map_lazily(function, array, centers, dtype, n_columns, sizes, self.metric)
+
+    def _with_column(self, X: ArrayLike, function: RowFunction) -> Any:
         """Return a Spark DataFrame with one column more."""
         rows = as_spark_rows(X, fitted=self)
         check_named(self, rows)
+        name = PREDICTION if function is label_rows else DISTANCES
         return with_column(rows, function, self._center_set(), name, self.metric)
-
-    def _lazy_labels(self, X: ArrayLike, sizes: tuple[int, ...] | None = None) -> Any:
-        if is_spark(X):
-            return self._with_column(X, label_rows, PREDICTION)
-        array = as_dask_array(X) if is_lazy(X) else in_one_block(check_rows(self, X, reset=False))
-        centers, dtype = self._center_set(), np.dtype(np.int32)
-        return map_lazily(label_rows, array, centers, dtype, sizes=sizes, metric=self.metric)
-
-    def _centers_by(
-        self,
-        function: Callable[..., ArrayLike],
-        X: ArrayLike,
-        n_clusters: int,
-        random_state: np.random.RandomState,
-    ) -> Array:
-        """Return the initial centers that a user's function makes, checked."""
-        centers = function(X, n_clusters, random_state=random_state)
-        return check_initial_centers(centers, n_clusters, self.n_features_in_, self.metric)
 
     def _print_iteration(self, event: Event) -> None:
         if self.verbose and isinstance(event, IterationEnded):
@@ -357,7 +365,3 @@ class FittedCenters(
             # They hold the graph of the rows, and with it rows that are in memory.
             state = {name: value for name, value in state.items() if name != "labels_"}
         return state
-
-
-def _distance_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    return np.dtype(np.float32 if dtype == np.float32 else np.float64)

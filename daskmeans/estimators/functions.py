@@ -14,7 +14,7 @@ from daskmeans.algorithms.spherical import unit_centers
 from daskmeans.algorithms.survey import survey
 from daskmeans.blocks.inputs import ArrayLike
 from daskmeans.estimators.kmeans import KMeans
-from daskmeans.estimators.rows import open_rows
+from daskmeans.estimators.rows import runner_over
 from daskmeans.kernels.csr import as_dense
 from daskmeans.typing import Array, Metric
 
@@ -136,7 +136,7 @@ def kmeans_plusplus(
     generator = check_random_state(random_state)
     model = KMeans(n_clusters, metric=metric)
     model._validate_params()
-    run = open_rows(model, X, sample_weight, reset=True)
+    run = runner_over(model, X, sample_weight, reset=True)
     surveyed = survey(run, n_clusters, new_seed(generator))
     chosen = kmeans_plusplus_rows(surveyed, n_clusters, generator, n_local_trials)
     centers = as_dense(surveyed.sample[chosen])
@@ -193,7 +193,7 @@ def kmeans_parallel(
         metric=metric,
     )
     model._validate_params()
-    run = open_rows(model, X, sample_weight, reset=True)
+    run = runner_over(model, X, sample_weight, reset=True)
     surveyed = survey(run, n_clusters, new_seed(generator))
     centers = seed_in_rounds(
         run,

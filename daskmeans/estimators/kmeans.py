@@ -7,7 +7,6 @@ import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from functools import partial
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -21,6 +20,7 @@ from daskmeans.algorithms.restarts import IterationRecord
 from daskmeans.algorithms.watch import Callback, Watch
 from daskmeans.blocks.inputs import ArrayLike, is_lazy
 from daskmeans.errors import ModelFormatError
+from daskmeans.estimators.centers import init_of
 from daskmeans.estimators.checkpoint import (
     Checkpoint,
     check_replaceable,
@@ -36,7 +36,7 @@ from daskmeans.estimators.exchange import (
 from daskmeans.estimators.fitted_centers import FittedCenters
 from daskmeans.estimators.notebook import passes_shown
 from daskmeans.estimators.parameters import checks_parameters
-from daskmeans.estimators.rows import check_initial_centers, open_rows
+from daskmeans.estimators.rows import runner_over
 from daskmeans.estimators.saving import (
     checked_centers,
     checked_numbers,
@@ -408,7 +408,7 @@ class KMeans(FittedCenters):
         resumed: Checkpoint | None = None,
     ) -> KMeans:
         watch = Watch(self.max_seconds, callback, save_every=checkpoint_every)
-        run = open_rows(self, X, sample_weight, reset=True, persist=self.persist)
+        run = runner_over(self, X, sample_weight, reset=True, persist=self.persist)
         seeding = self._seeding(X)
         with observing(self._print_iteration):
             fitted = fit(
@@ -454,12 +454,8 @@ class KMeans(FittedCenters):
         return self.stop_reason_ in _CONVERGED
 
     def _seeding(self, X: ArrayLike) -> Seeding:
-        init: Any = self.init
-        n_init = self.n_init
-        if callable(init):
-            init = partial(self._centers_by, init, X)
-        elif not isinstance(init, str):
-            init = check_initial_centers(init, self.n_clusters, self.n_features_in_, self.metric)
+        init, n_init = init_of(self, X), self.n_init
+        if isinstance(init, np.ndarray):
             if n_init not in ("auto", 1):
                 warnings.warn(
                     "Explicit initial center position passed: performing only one init in "

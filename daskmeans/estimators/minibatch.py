@@ -6,7 +6,6 @@ import logging
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from functools import partial
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,6 +26,7 @@ from daskmeans.blocks.block import make_block
 from daskmeans.blocks.inputs import ArrayLike, is_lazy, row_source
 from daskmeans.blocks.weights import weights_in_memory, with_weights
 from daskmeans.errors import ModelFormatError
+from daskmeans.estimators.centers import init_of
 from daskmeans.estimators.exchange import (
     ExportedDtype,
     centers_of,
@@ -36,10 +36,9 @@ from daskmeans.estimators.exchange import (
 from daskmeans.estimators.fitted_centers import FittedCenters
 from daskmeans.estimators.parameters import checks_parameters
 from daskmeans.estimators.rows import (
-    check_initial_centers,
     check_rows,
+    dask_runner_over,
     measured,
-    open_blocks,
     stays_in_place,
 )
 from daskmeans.estimators.saving import (
@@ -553,14 +552,8 @@ class MiniBatchKMeans(FittedCenters):
         return self.init_size
 
     def _batch_seeding(self, rows: AnyRows, *, several: bool) -> Seeding:
-        init: Any = self.init
-        n_init = self.n_init
-        if callable(init):
-            given = rows.to_scipy() if isinstance(rows, CSRRows) else rows
-            init = partial(self._centers_by, init, given)
-        elif not isinstance(init, str):
-            init = check_initial_centers(init, self.n_clusters, self.n_features_in_, self.metric)
-            n_init = 1
+        init = init_of(self, rows.to_scipy() if isinstance(rows, CSRRows) else rows)
+        n_init = 1 if isinstance(init, np.ndarray) else self.n_init
         if n_init == "auto":
             n_init = 1 if isinstance(init, str) and init == "k-means++" else 3
         return Seeding(init, int(n_init) if several else 1, 2.0, 5)
@@ -568,7 +561,7 @@ class MiniBatchKMeans(FittedCenters):
     def _open(self, X: ArrayLike, sample_weight: ArrayLike | None, *, reset: bool) -> Runner:
         """Return a runner: in this process for rows in memory, whatever the scheduler."""
         if stays_in_place(X):
-            return open_blocks(self, X, sample_weight, reset=reset)
+            return dask_runner_over(self, X, sample_weight, reset=reset)
         rows = check_rows(self, X, reset=reset)
         source = row_source(rows, n_threads=thread_count(), feature_names=self._names())
         if sample_weight is not None:
@@ -580,7 +573,7 @@ class MiniBatchKMeans(FittedCenters):
         self, X: ArrayLike, sample_weight: ArrayLike | None, *, reset: bool
     ) -> Runner | InHand:
         if stays_in_place(X):
-            return open_blocks(self, X, sample_weight, reset=reset, persist="auto")
+            return dask_runner_over(self, X, sample_weight, reset=reset, persist="auto")
         rows = check_rows(self, X, reset=reset)
         if rows.nbytes > _SMALL_BYTES:
             return self._open(rows, sample_weight, reset=False)

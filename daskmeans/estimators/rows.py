@@ -5,21 +5,17 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import get_tags
 from sklearn.utils.validation import validate_data
 
-from daskmeans.algorithms.assignment import CenterSet, model_shift
-from daskmeans.algorithms.spherical import unit_centers
 from daskmeans.algorithms.survey import block_sizes
 from daskmeans.blocks.block import check_dtype
 from daskmeans.blocks.directions import with_directions
 from daskmeans.blocks.inputs import (
     ArrayLike,
-    as_dask_array,
     column_names,
     count_features,
     has_sparse_blocks,
@@ -36,7 +32,7 @@ from daskmeans.passes.persist import Persist
 from daskmeans.passes.runner import Runner
 from daskmeans.passes.schedulers import thread_count, thread_pool
 from daskmeans.passes.spark import SparkRunner
-from daskmeans.typing import Array, Metric
+from daskmeans.typing import Metric
 
 
 def stays_in_place(X: ArrayLike) -> bool:
@@ -152,7 +148,7 @@ def in_one_block(rows: ArrayLike) -> da.Array:
     return da.from_array(rows)
 
 
-def open_rows(
+def runner_over(
     estimator: BaseEstimator,
     X: ArrayLike,
     sample_weight: ArrayLike | None,
@@ -180,10 +176,10 @@ def open_rows(
             )
         _check_features(estimator, run.source, frame, reset=reset)
         return run
-    return open_blocks(estimator, X, sample_weight, reset=reset, persist=persist)
+    return dask_runner_over(estimator, X, sample_weight, reset=reset, persist=persist)
 
 
-def open_blocks(
+def dask_runner_over(
     estimator: BaseEstimator,
     X: ArrayLike,
     sample_weight: ArrayLike | None,
@@ -191,12 +187,12 @@ def open_blocks(
     reset: bool,
     persist: Persist = False,
 ) -> Runner:
-    """Return a runner as `open_rows`, for rows that a dask scheduler or this process reads.
+    """Return a runner as `runner_over`, for rows that a dask scheduler or this process reads.
 
     Raises
     ------
     ValueError
-        As `open_rows`; for a Spark DataFrame.
+        As `runner_over`; for a Spark DataFrame.
     """
     rows = check_rows(estimator, X, reset=reset)
     source = row_source(
@@ -207,16 +203,6 @@ def open_blocks(
             source = source.with_sizes(block_sizes(Runner(source)))
         source = with_weights(source, sample_weight)
     return Runner(measured(source, metric_of(estimator)), persist=persist)
-
-
-def center_set_of(model: Any) -> CenterSet:
-    """Return the centers of a fitted model, which label rows as its `predict` does."""
-    own = getattr(model, "_center_set", None)
-    if own is not None:
-        found: CenterSet = own()
-        return found
-    centers = np.asarray(model.cluster_centers_, dtype=np.float64)
-    return CenterSet.make(centers, model_shift(centers))
 
 
 def as_spark_rows(
@@ -297,39 +283,3 @@ def measured(source: RowSource, metric: Metric) -> RowSource:
         return source
     n_threads = thread_count()
     return with_directions(source, thread_pool(n_threads).map if n_threads > 1 else map)
-
-
-def check_initial_centers(
-    init: ArrayLike, n_clusters: int, n_features: int, metric: Metric
-) -> Array:
-    """Return initial centers as a float64 array of shape (n_clusters, n_features).
-
-    For "cosine" they are divided by their lengths.
-
-    Raises
-    ------
-    ValueError
-        If the shape differs, a value is not finite, or one that is to be divided is zero.
-    """
-    if is_lazy(init):
-        (init,) = dask.compute(as_dask_array(init))
-    given = np.asarray(init)
-    check_dtype(given.dtype, "init")
-    centers = np.array(given, dtype=np.float64, order="C")
-    if centers.ndim != 2 or centers.shape[0] != n_clusters:
-        raise ValueError(
-            f"The shape of the initial centers {centers.shape} does not match the number of "
-            f"clusters {n_clusters}."
-        )
-    if centers.shape[1] != n_features:
-        raise ValueError(
-            f"The shape of the initial centers {centers.shape} does not match the number of "
-            f"features of the data {n_features}."
-        )
-    if not np.isfinite(centers).all():
-        row, column = np.argwhere(~np.isfinite(centers))[0]
-        raise ValueError(
-            f"Input init contains NaN or infinity: center {row}, column {column}. "
-            "Initial centers must be finite."
-        )
-    return unit_centers(centers) if metric == "cosine" else centers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -21,21 +21,12 @@ _PARAMETER = "parameter "
 Estimator = TypeVar("Estimator", bound=type)
 
 
-class Saved(Protocol):
-    """An estimator that can be saved."""
-
-    def _what_to_save(self) -> tuple[dict[str, Any], dict[str, Array]]:
-        """Return what was fitted as JSON and arrays."""
-
-    def _take_saved(self, fitted: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
-        """Become fitted by these; raise KeyError, TypeError or ValueError if they cannot be."""
-
-
+# By their names.
 _ESTIMATORS: dict[str, Any] = {}
 
 
 def saved_by_name(estimator: Estimator) -> Estimator:
-    """Let `load` make models of a class."""
+    """Let `load` make models of a subclass of `FittedCenters`."""
     _ESTIMATORS[estimator.__name__] = estimator
     return estimator
 

@@ -18,8 +18,9 @@ from daskmeans.algorithms.survey import Run
 from daskmeans.algorithms.sweep import fit_each
 from daskmeans.blocks.inputs import ArrayLike, is_lazy
 from daskmeans.errors import MissingExtraError, RowsError
+from daskmeans.estimators.centers import center_set_of
 from daskmeans.estimators.kmeans import KMeans
-from daskmeans.estimators.rows import center_set_of, open_rows
+from daskmeans.estimators.rows import runner_over
 from daskmeans.metrics.evaluate import metrics_of_centers
 from daskmeans.metrics.registry import METRICS, check_names
 from daskmeans.typing import Array, Metric
@@ -231,8 +232,12 @@ def sweep(
     >>> found.models[5].cluster_centers_.shape
     (5, 3)
     """
-    counts = checked_numbers(n_clusters)
-    _check_choice("init", init, _INITS)
+    counts = numbers_of_clusters(n_clusters)
+    if init not in _INITS:
+        raise ValueError(
+            f"init={init!r} has to be one of {', '.join(map(repr, _INITS))}: a sweep seeds from "
+            "the sample of its first pass."
+        )
     check_names(metrics, _METRICS, sample_weight is not None)
     seed = random_state
     if not isinstance(seed, Integral):
@@ -255,7 +260,7 @@ def sweep(
     }
     largest = models[counts[-1]]
     largest._validate_params()
-    run = open_rows(largest, X, sample_weight, reset=True, persist=persist)
+    run = runner_over(largest, X, sample_weight, reset=True, persist=persist)
     if run.source.sizes is not None and 0 < run.source.n_rows < counts[-1]:
         raise RowsError(
             f"n_clusters goes up to {counts[-1]}, and X has {run.source.n_rows} rows: "
@@ -297,7 +302,7 @@ def _scores(
     return {name: np.array(found[name], dtype=np.float64) for name in metrics}
 
 
-def checked_numbers(n_clusters: Iterable[int], argument: str = "n_clusters") -> list[int]:
+def numbers_of_clusters(n_clusters: Iterable[int], argument: str = "n_clusters") -> list[int]:
     """Return numbers of clusters, ascending.
 
     Raises
@@ -322,10 +327,3 @@ def checked_numbers(n_clusters: Iterable[int], argument: str = "n_clusters") -> 
     if twice:
         raise ValueError(f"{argument} holds {twice[0]} more than once: give each number once.")
     return sorted(map(int, counts))
-
-
-def _check_choice(argument: str, value: Any, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(
-            f"{argument} holds {value!r}; sweep knows {', '.join(map(repr, choices))}."
-        )

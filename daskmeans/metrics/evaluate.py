@@ -15,7 +15,8 @@ from daskmeans.algorithms.seeding import new_seed
 from daskmeans.algorithms.spherical import inertia_by
 from daskmeans.algorithms.survey import Run, survey
 from daskmeans.blocks.inputs import ArrayLike
-from daskmeans.estimators.rows import center_set_of, metric_of, open_rows
+from daskmeans.estimators.centers import center_set_of
+from daskmeans.estimators.rows import metric_of, runner_over
 from daskmeans.metrics.registry import (
     METRICS,
     SILHOUETTE,
@@ -129,7 +130,7 @@ def evaluate(
             "models have metric='cosine' and metric='euclidean': rows are divided by their lengths "
             "for one of them only. Evaluate each kind by itself."
         )
-    run = open_rows(listed[0], X, sample_weight, reset=False, persist="auto")
+    run = runner_over(listed[0], X, sample_weight, reset=False, persist="auto")
     centers = [center_set_of(model) for model in listed]
     for each in centers:
         if each.centers.shape[1] != run.source.n_features:

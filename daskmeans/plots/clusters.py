@@ -10,7 +10,7 @@ from daskmeans.algorithms.density import density, plane_of_features, principal_p
 from daskmeans.algorithms.survey import survey
 from daskmeans.blocks.inputs import ArrayLike
 from daskmeans.errors import RowsError
-from daskmeans.estimators.rows import open_rows
+from daskmeans.estimators.rows import runner_over
 from daskmeans.plots.axes import ORANGE, axes_or_new, cluster_colors, names_of_features
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def clusters(
     ax = axes_or_new(ax)
     from matplotlib.colors import LogNorm
 
-    run = open_rows(model, X, None, reset=False)
+    run = runner_over(model, X, None, reset=False)
     if run.source.sparse:
         raise RowsError(
             "X is sparse, and the plane of a picture is that of dense rows. Reduce the rows first, "

@@ -10,7 +10,8 @@ from sklearn.metrics import silhouette_samples
 from daskmeans.algorithms.survey import survey
 from daskmeans.blocks.block import Block
 from daskmeans.blocks.inputs import ArrayLike
-from daskmeans.estimators.rows import center_set_of, open_rows
+from daskmeans.estimators.centers import center_set_of
+from daskmeans.estimators.rows import runner_over
 from daskmeans.kernels.csr import CSRRows
 from daskmeans.plots.axes import GRAY, axes_or_new, cluster_colors
 
@@ -65,7 +66,7 @@ def silhouette(
     >>> plots.silhouette(KMeans(2, random_state=0).fit(X), X).get_title()
     'Silhouettes of 4 rows drawn at random'
     """
-    surveyed = survey(open_rows(model, X, None, reset=False), 1, random_state, seeding=False)
+    surveyed = survey(runner_over(model, X, None, reset=False), 1, random_state, seeding=False)
     rows = surveyed.sample
     if n_samples < len(rows):
         drawn = np.random.RandomState(random_state).choice(len(rows), n_samples, replace=False)

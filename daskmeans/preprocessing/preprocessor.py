@@ -20,7 +20,7 @@ from daskmeans.blocks.inputs import ArrayLike, column_names, is_lazy
 from daskmeans.blocks.spark_rows import is_spark, spark_rows
 from daskmeans.errors import RowsError
 from daskmeans.estimators.parameters import checks_parameters
-from daskmeans.estimators.rows import check_rows, open_rows
+from daskmeans.estimators.rows import check_rows, runner_over
 from daskmeans.preprocessing.changes import Changes, changed_block, changed_frame, kept_block
 from daskmeans.preprocessing.lazily import as_numbers, change_lazily, kept_lazily
 from daskmeans.preprocessing.selection import check_values, checked_columns, is_frame, taken
@@ -181,7 +181,7 @@ class Preprocessor(TransformerMixin, BaseEstimator):
             columns = checked_columns(X, self.columns)
             numbers = as_numbers(taken(X, columns))
         # Another estimator, for it is these columns that it is told of.
-        run = open_rows(Preprocessor(), numbers, sample_weight, reset=True)
+        run = runner_over(Preprocessor(), numbers, sample_weight, reset=True)
         seed = new_seed(check_random_state(self.random_state))
         found = survey_columns(run, seed)
         constant = ~(found.high > found.low)

@@ -91,7 +91,7 @@ def test_model_that_is_not_fitted_is_not_exported(kind):
 
 
 def test_other_dtypes_are_refused():
-    with pytest.raises(ValueError, match="dtype='int8': scikit-learn clusters"):
+    with pytest.raises(ValueError, match="dtype='int8' has to be 'float64' or"):
         KMeans(2, random_state=0).fit(ROWS).to_sklearn("int8")
 
 
