@@ -14,10 +14,10 @@ import daskmeans.algorithms.heads
 from daskmeans import KMeans
 from daskmeans.algorithms.heads import LARGEST_HEAD, Directions
 from daskmeans.blocks import row_state
-from daskmeans.passes.events import IterationEnded, observing
 from daskmeans.passes.runner import Runner
 from tests.estimators.test_one_answer import answer, assert_equal_to_the_bit
 from tests.estimators.test_parity import few_points_allowed
+from tests.losing import EVERYTHING, losing_row_state
 
 
 @pytest.fixture(autouse=True)
@@ -115,23 +115,9 @@ def test_restarts_have_heads_of_their_own():
 
 def test_what_is_lost_is_made_again():
     rows = embedded()
-    generator = np.random.default_rng(0)
-
-    def lose(event):
-        if not isinstance(event, IterationEnded):
-            return
-        for name, blocks in list(row_state._remembered.items()):
-            what = generator.integers(3)
-            if what == 0:
-                row_state.forget(name)
-            elif what == 1:
-                row_state.forget(name, int(generator.integers(4)))
-            elif (0, 0) in blocks:
-                blocks[0, 0].step = 0
-                blocks[0, 0].labels[:] = -1
-
-    with observing(lose):
+    with losing_row_state(n_blocks=4) as happened:
         model = fit(da.from_array(rows, chunks=(400, 256)))
+    assert happened == EVERYTHING
     assert_equal_to_the_bit(answer(model), answer(fit(rows, "lloyd")))
 
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 import daskmeans.algorithms.restarts
 from daskmeans import KMeans
 from daskmeans.blocks import row_state
-from daskmeans.passes.events import IterationEnded, observing
 from daskmeans.passes.runner import Runner
 from tests import strategies
 from tests.estimators.test_one_answer import answer, assert_equal_to_the_bit
 from tests.estimators.test_parity import few_points_allowed
+from tests.losing import EVERYTHING, losing_row_state
 
 
 @pytest.fixture
@@ -121,24 +121,9 @@ def test_rows_in_memory_go_to_a_cluster_and_are_remembered_there(clusters, run_u
 def test_what_is_lost_is_made_again(clusters, algorithm):
     """As when a worker dies: now all of it is lost, now a part, now a task stopped halfway."""
     expected = answer(fit(clusters, "lloyd"))
-    generator = np.random.default_rng(0)
-
-    def lose(event):
-        if not isinstance(event, IterationEnded):
-            return
-        for name, blocks in list(row_state._remembered.items()):
-            what = generator.integers(4)
-            if what == 0:
-                row_state.forget(name)
-            elif what == 1:
-                row_state.forget(name, int(generator.integers(5)))
-            elif what == 2:
-                state = blocks[int(generator.integers(5))][0]
-                state.step = 0
-                state.labels[:] = -1
-
-    with observing(lose):
+    with losing_row_state(n_blocks=5) as happened:
         model = fit(da.from_array(clusters, chunks=(700, 24)), algorithm)
+    assert happened == EVERYTHING
     assert_equal_to_the_bit(answer(model), expected)
 
 

@@ -39,6 +39,16 @@ def store(in_folder, rows):
 
 
 @pytest.fixture
+def field(in_folder):
+    """Name of a Zarr group with arrays of two and three dimensions."""
+    group = zarr.open_group(in_folder / "field.zarr", mode="w")
+    group.create_array("wind", data=np.ones((7, 2)))
+    group.create_group("deep").create_array("cube", data=np.ones((3, 5, 7)))
+    (in_folder / "field.zarr" / "notes.txt").touch()
+    return "field.zarr"
+
+
+@pytest.fixture
 def damaged(in_folder, rows):
     """Name of a Zarr store of the rows whose fourth chunk is not what its codec wrote."""
     zarr.create_array(in_folder / "damaged.zarr", data=rows, chunks=(100, 3))

@@ -153,15 +153,6 @@ class TestZarr:
 
 
 class TestZarrRefusals:
-    @pytest.fixture
-    def field(self, in_folder):
-        """Name of a Zarr group with arrays of two and three dimensions."""
-        group = zarr.open_group(in_folder / "field.zarr", mode="w")
-        group.create_array("wind", data=np.ones((7, 2)))
-        group.create_group("deep").create_array("cube", data=np.ones((3, 5, 7)))
-        (in_folder / "field.zarr" / "notes.txt").touch()
-        return "field.zarr"
-
     def test_group_names_its_arrays(self, field):
         with pytest.raises(RowsError, match=r"a Zarr group, .* the arrays deep/cube, wind: give"):
             open_rows(field)

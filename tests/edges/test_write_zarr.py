@@ -25,16 +25,6 @@ def read(path):
     return np.asarray(zarr.open_array(path, mode="r")[:])
 
 
-@pytest.fixture
-def field(in_folder):
-    """Name of a Zarr group with arrays of two and three dimensions."""
-    group = zarr.open_group(in_folder / "field.zarr", mode="w")
-    group.create_array("wind", data=np.ones((7, 2)))
-    group.create_group("deep").create_array("cube", data=np.ones((3, 5, 7)))
-    (in_folder / "field.zarr" / "notes.txt").touch()
-    return "field.zarr"
-
-
 class TestWriting:
     def test_every_scheduler(self, scheduler, in_folder, rows):
         """Relative paths too: the workers of a cluster run in other folders."""

@@ -126,33 +126,41 @@ def test_rows_that_stay_cost_one_comparison(dtype):
         walk.assert_as_if_all_were_computed()
 
 
+def moved(walk, move, generator):
+    """Centers after a move: to the means, and one or all of them elsewhere."""
+    rows = walk.rows.astype(np.float64)
+    spread = np.ptp(rows, axis=0).max() + 1e-3
+    new = means(walk)
+    j, other = generator.integers(len(new), size=2)
+    if move == "jump":
+        new[j] = rows[generator.integers(len(rows))]
+    elif move == "stay":
+        new = walk.centers.copy()
+    elif move == "meet":
+        new[j] = new[other]
+    elif move == "drift":
+        new = walk.centers + spread * 1e-6 * generator.normal(size=new.shape)
+    elif move == "half":
+        # Halfway between two rows: exact ties on grids.
+        new[j] = (rows[0] + rows[-1]) / 2
+    elif move == "far":
+        new[j] += 1e6 * spread
+    return new
+
+
 @given(rows=strategies.rows(min_rows=4, max_rows=200, dtypes=DTYPES), data=st.data())
 def test_any_rows_and_any_walk(rows, data):
     """Grids with ties and duplicates, offsets, weights, and centers that jump, stay or meet."""
     generator = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     k = data.draw(st.integers(1, min(3 * GROUP_CENTERS, len(rows))))
-    spread = np.ptp(rows.astype(np.float64), axis=0).max() + 1e-3
     weights = data.draw(strategies.weights_for(len(rows)))
     centers = rows[:k].astype(np.float64)
     walk = Walk(rows, centers, weights, groups=data.draw(st.booleans()))
     for _ in range(data.draw(st.integers(2, 8))):
         walk.step(looks=data.draw(st.booleans()))
         walk.assert_as_if_all_were_computed()
-        new = means(walk)
         move = data.draw(st.sampled_from(["mean", "jump", "stay", "meet", "drift", "half"]))
-        j, other = generator.integers(k, size=2)
-        if move == "jump":
-            new[j] = rows[generator.integers(len(rows))]
-        elif move == "stay":
-            new = walk.centers.copy()
-        elif move == "meet":
-            new[j] = new[other]
-        elif move == "drift":
-            new = walk.centers + spread * 1e-6 * generator.normal(size=new.shape)
-        elif move == "half":
-            # Halfway between two rows: exact ties on grids.
-            new[j] = (rows[0].astype(np.float64) + rows[-1]) / 2
-        walk.move(new)
+        walk.move(moved(walk, move, generator))
 
 
 @each_dtype

@@ -13,7 +13,7 @@ from daskmeans.blocks.block import Block
 from daskmeans.kernels.heads import Heads, lloyd_block_by_heads
 from daskmeans.kernels.lloyd import CLEAN, NOT_FINITE, OUT_OF_RANGE, Bounds
 from tests import reference, strategies
-from tests.kernels.test_bounds import DTYPES, Walk, each_dtype, means
+from tests.kernels.test_bounds import DTYPES, Walk, each_dtype, means, moved
 
 
 def orthonormal(d, p, seed=0):
@@ -108,29 +108,13 @@ def test_any_rows_and_any_walk(rows, data):
     if data.draw(st.booleans()):
         narrow = orthonormal(d, 16)
     k = data.draw(st.integers(2, min(40, len(rows))))
-    spread = np.ptp(rows.astype(np.float64), axis=0).max() + 1e-3
     weights = data.draw(strategies.weights_for(len(rows)))
     walk = HeadWalk(rows, rows[:k].astype(np.float64), narrow, weights)
     for _ in range(data.draw(st.integers(2, 8))):
         walk.step(looks=data.draw(st.booleans()))
         walk.assert_as_if_all_were_computed()
-        new = means(walk)
         move = data.draw(st.sampled_from(["mean", "jump", "stay", "meet", "drift", "half", "far"]))
-        j, other = generator.integers(k, size=2)
-        if move == "jump":
-            new[j] = rows[generator.integers(len(rows))]
-        elif move == "stay":
-            new = walk.centers.copy()
-        elif move == "meet":
-            new[j] = new[other]
-        elif move == "drift":
-            new = walk.centers + spread * 1e-6 * generator.normal(size=new.shape)
-        elif move == "half":
-            # Halfway between two rows: exact ties on grids.
-            new[j] = (rows[0].astype(np.float64) + rows[-1]) / 2
-        elif move == "far":
-            new[j] += 1e6 * spread
-        walk.move(new)
+        walk.move(moved(walk, move, generator))
 
 
 @each_dtype
