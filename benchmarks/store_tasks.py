@@ -184,29 +184,14 @@ def our_fit(setting: Setting, **limits: Any) -> Timed:
     return timed
 
 
-def minibatch_loop(setting: Setting) -> Timed:
+def minibatch_loop(setting: Setting, **options: Any) -> Timed:
     """One epoch of scikit-learn's MiniBatchKMeans over the chunks."""
     from sklearn.cluster import MiniBatchKMeans
 
     array = setting.open()
 
     def timed() -> dict[str, Any]:
-        model = MiniBatchKMeans(setting.n_clusters, n_init=3, random_state=0)
-        for part in _chunk_slices(array):
-            model.partial_fit(array[part])
-        return {"centers": model.cluster_centers_.tolist()}
-
-    return timed
-
-
-def batches_loop(setting: Setting) -> Timed:
-    """The same without labels of each batch, which nobody asked for."""
-    from sklearn.cluster import MiniBatchKMeans
-
-    array = setting.open()
-
-    def timed() -> dict[str, Any]:
-        model = MiniBatchKMeans(setting.n_clusters, compute_labels=False, random_state=0)
+        model = MiniBatchKMeans(setting.n_clusters, random_state=0, **options)
         for part in _chunk_slices(array):
             model.partial_fit(array[part])
         return {"centers": model.cluster_centers_.tolist()}
@@ -265,8 +250,9 @@ TASKS: dict[str, Callable[[Setting], Timed]] = {
     "predict": our_predict,
     "dask-ml-pass": dask_ml_pass,
     "dask-ml-seeding": dask_ml_seeding,
-    "minibatch-loop": minibatch_loop,
-    "batches-loop": batches_loop,
+    "minibatch-loop": lambda setting: minibatch_loop(setting, n_init=3),
+    # Without labels of each batch, which nobody asked for.
+    "batches-loop": lambda setting: minibatch_loop(setting, compute_labels=False),
     "epoch": our_epoch,
 }
 

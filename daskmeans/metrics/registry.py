@@ -22,7 +22,7 @@ SILHOUETTE = "silhouette"
 
 
 @dataclass(frozen=True)
-class Metric:
+class ClusterMetric:
     """A metric of one clustering.
 
     Attributes
@@ -56,15 +56,19 @@ _CENTERS, _SPREADS = Wanted(to_centers=True), Wanted(spreads=True)
 _SQUARED, _COSINE = Wanted(squared=True), Wanted(cosine=True)
 
 METRICS = {
-    "inertia": Metric("elbow", _CENTERS, _inertia, _SPREADS),
-    "simplified_silhouette": Metric("higher", _CENTERS, _simplified, Wanted(simplified=True)),
-    SILHOUETTE: Metric("higher", Wanted(), lambda _: np.nan, Wanted()),
-    "squared_euclidean_silhouette": Metric("higher", _SQUARED, lambda j: j.squared, _SQUARED),
-    "cosine_silhouette": Metric("higher", _COSINE, lambda j: j.cosine, _COSINE),
-    "davies_bouldin": Metric("lower", _SPREADS, davies_bouldin, _SPREADS),
-    "calinski_harabasz": Metric("higher", _SPREADS, calinski_harabasz, _SPREADS),
-    "sizes": Metric("none", Wanted(), sizes, Wanted()),
-    "spreads": Metric("none", _SPREADS, spreads, _SPREADS),
+    "inertia": ClusterMetric("elbow", _CENTERS, _inertia, _SPREADS),
+    "simplified_silhouette": ClusterMetric(
+        "higher", _CENTERS, _simplified, Wanted(simplified=True)
+    ),
+    SILHOUETTE: ClusterMetric("higher", Wanted(), lambda _: np.nan, Wanted()),
+    "squared_euclidean_silhouette": ClusterMetric(
+        "higher", _SQUARED, lambda j: j.squared, _SQUARED
+    ),
+    "cosine_silhouette": ClusterMetric("higher", _COSINE, lambda j: j.cosine, _COSINE),
+    "davies_bouldin": ClusterMetric("lower", _SPREADS, davies_bouldin, _SPREADS),
+    "calinski_harabasz": ClusterMetric("higher", _SPREADS, calinski_harabasz, _SPREADS),
+    "sizes": ClusterMetric("none", Wanted(), sizes, Wanted()),
+    "spreads": ClusterMetric("none", _SPREADS, spreads, _SPREADS),
 }
 
 _PEOPLE = {"davies_bouldin": "Davies-Bouldin", "calinski_harabasz": "Calinski-Harabasz"}
