@@ -42,7 +42,9 @@ def check_rows_of(
     """
     shape = tuple(int(size) for size in array.shape)
     if np.dtype(array.dtype).kind not in "fiub":
-        raise RowsError(f"{where} has dtype {array.dtype}, and k-means needs real numbers.")
+        raise RowsError(
+            f"{where} has dtype {array.dtype}, and k-means needs real numbers: name another array."
+        )
     if len(shape) < 2:
         raise RowsError(
             f"{where} has shape {shape}: k-means needs two dimensions, rows and features. "

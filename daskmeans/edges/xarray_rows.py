@@ -95,7 +95,10 @@ def xarray_rows(
             "go into fit and predict as they are."
         )
     if np.dtype(array.dtype).kind not in "fiub":
-        raise RowsError(f"{array.name} has dtype {array.dtype}, and k-means needs real numbers.")
+        raise RowsError(
+            f"The {type(data).__name__} has dtype {array.dtype}, and k-means needs real numbers: "
+            "convert it by astype."
+        )
     samples, chosen = _split(known, sample_dims, feature_dims)
     template = array.isel(dict.fromkeys((*chosen, *features), 0), drop=True).transpose(*samples)
     arranged = array.transpose(*samples, *chosen, *features)
@@ -212,7 +215,10 @@ class XarrayRows:
             If rows were left out: their numbers are known once all are read.
         """
         if self.kept is not None:
-            raise RowsError("Rows with NaN were left out, so row numbers are not those of cells.")
+            raise RowsError(
+                "Rows with NaN were left out, so row numbers are not those of cells: ask rows that "
+                "were made with mask_missing=False."
+            )
         template = self._template
         found = np.unravel_index(row, template.shape)
         return {

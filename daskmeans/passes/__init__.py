@@ -1,1 +1,1 @@
-"""How a pass over row blocks is run. Knows dask, but no k-means."""
+"""How a pass over row blocks is run. Knows dask and Spark, but no k-means."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from numbers import Real
-from typing import Any
+from typing import Any, ClassVar
 
 import dask.array as da
 import numpy as np
@@ -103,7 +103,7 @@ class Preprocessor(TransformerMixin, BaseEstimator):
     (4,)
     """
 
-    _parameter_constraints = {  # noqa: RUF012 (scikit-learn's own attribute)
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "columns": ["array-like", None],
         "drop_constant": ["boolean"],
         "impute": [StrOptions({"mean", "median"}), None],

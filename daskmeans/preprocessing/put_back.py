@@ -47,7 +47,9 @@ def put_back(labels: Any, kept: Any, *, missing: int = -1) -> Any:
             )
         return labels_of_all(kept, labels, missing=missing)
     if not (isinstance(labels, da.Array) and isinstance(kept, da.Array)):
-        raise RowsError("labels and kept have to be both lazy, or both in memory.")
+        raise RowsError(
+            "labels and kept have to be both lazy, or both in memory: compute the one that is lazy."
+        )
     if labels.numblocks != kept.numblocks:
         raise RowsError(
             f"labels has {labels.numblocks[0]} blocks and kept has {kept.numblocks[0]}: both have "

@@ -20,7 +20,9 @@ def frame_of(X: Any) -> Any:
         For columns of one that were chosen already, since `columns` chooses.
     """
     if not hasattr(X, "dtypes"):
-        raise RowsError("X is columns of a Spark DataFrame: pass the DataFrame, and its columns.")
+        raise RowsError(
+            "X is columns of a Spark DataFrame: pass the DataFrame, and name them by `columns`."
+        )
     return X
 
 
