@@ -118,7 +118,7 @@ def spherical_lloyd(rows, initial, weights=None, *, max_iter=300, tol=1e-4):
 
 
 def quantised_sums(rows, weights, found, n_clusters, shift, scale):
-    """Cluster sums of quantised rows in Python integers; see `kernels.vector.add_rows`."""
+    """Cluster sums of quantised rows in Python integers; see `kernels.quantised_sums.add_rows`."""
     n, d = rows.shape
     width = len(scale)
     weights = np.broadcast_to(np.asarray(weights, np.float64), (n,))
