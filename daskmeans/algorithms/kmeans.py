@@ -49,13 +49,13 @@ class Seeding:
         Restarts; None where that depends on what "auto" comes to.
     oversampling_factor : float
     rounds : int
-        Of k-means||.
+        Of k-means||, like the oversampling factor.
     """
 
     init: Init
     n_init: int | None
-    oversampling_factor: float
-    rounds: int
+    oversampling_factor: float = 2.0
+    rounds: int = 5
 
     def init_is(self, name: str) -> bool:
         return isinstance(self.init, str) and self.init == name

@@ -30,9 +30,8 @@ from daskmeans.algorithms.seeding import distinct_rows, new_seed
 from daskmeans.algorithms.survey import Surveyed, ranges_chunk, survey
 from daskmeans.algorithms.watch import INTERRUPTED
 from daskmeans.blocks.block import Block
-from daskmeans.blocks.inputs import row_source
 from daskmeans.blocks.source import Key
-from daskmeans.blocks.weights import with_weights
+from daskmeans.blocks.weights import source_in_memory
 from daskmeans.kernels.csr import AnyRows, CSRRows, joined
 from daskmeans.passes.in_order import Fold
 from daskmeans.passes.plan import Pass
@@ -98,9 +97,7 @@ def seeded(
     ]
     if len(tries) == 1:
         return tries[0].copy()
-    local = row_source(surveyed.sample).measured_by(surveyed.metric)
-    if surveyed.sample_weights is not None:
-        local = with_weights(local, surveyed.sample_weights)
+    local = source_in_memory(surveyed.sample, surveyed.sample_weights, surveyed.metric)
     costs = [
         measure_centers(run_here(local), surveyed.shift, centers, keep_labels=False).inertias()[0]
         for centers in tries
@@ -239,10 +236,9 @@ def fit_minibatches(
         total_weight = n_rows
         if drawn.weights is not None:
             total_weight *= float(drawn.weights.mean())
-    sample = row_source(drawn.rows, feature_names=source.feature_names)
-    sample = sample.measured_by(source.metric)
-    if drawn.weights is not None:
-        sample = with_weights(sample, drawn.weights)
+    sample = source_in_memory(
+        drawn.rows, drawn.weights, source.metric, feature_names=source.feature_names
+    )
     centers = seeded(run_here(sample), n_clusters, seeding, random_state, len(drawn.rows))
     limit = 0.0 if tol == 0 else tol * _mean_variance(drawn)
     epochs = Epochs(

@@ -16,9 +16,8 @@ from daskmeans.algorithms.lloyd import lloyd
 from daskmeans.algorithms.restarts import LloydResult
 from daskmeans.algorithms.seeding import MOST_GREEDY, greedy_rows, new_seed
 from daskmeans.algorithms.survey import Surveyed, survey
-from daskmeans.blocks.inputs import row_source
 from daskmeans.blocks.row_state import new_fit
-from daskmeans.blocks.weights import with_weights
+from daskmeans.blocks.weights import source_in_memory
 from daskmeans.kernels.csr import CSRRows, as_dense
 from daskmeans.passes.events import unobserved
 from daskmeans.passes.runner import Runner
@@ -123,9 +122,13 @@ def _iterated(
     rows = surveyed.sample[::every]
     if not isinstance(rows, CSRRows):
         rows = np.ascontiguousarray(rows)
-    source = row_source(rows, n_threads=thread_count()).measured_by(surveyed.metric)
-    if surveyed.sample_weights is not None:
-        source = with_weights(source, surveyed.sample_weights[::every])
+    weights = surveyed.sample_weights
+    source = source_in_memory(
+        rows,
+        None if weights is None else weights[::every],
+        surveyed.metric,
+        n_threads=thread_count(),
+    )
     run = Runner(source, local_scheduler(), own_threads=True)
     part = survey(run, len(starts[0]), seed, seeding=False)
     rtol = _SAMPLE_RTOL_OF_MANY if len(starts[0]) > MOST_GREEDY else 0.0

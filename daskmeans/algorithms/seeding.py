@@ -19,9 +19,8 @@ from daskmeans.algorithms.survey import (
     survey,
 )
 from daskmeans.blocks.block import Block
-from daskmeans.blocks.inputs import row_source
 from daskmeans.blocks.row_state import new_fit
-from daskmeans.blocks.weights import with_weights
+from daskmeans.blocks.weights import source_in_memory
 from daskmeans.kernels.csr import AnyRows, CSRRows, as_dense, equal_rows
 from daskmeans.kernels.random_draws import exponential_keys
 from daskmeans.partials import ClusterSums, KeyedRows
@@ -266,8 +265,7 @@ def _reduced(
     kept = weights > 0
     if np.count_nonzero(kept) >= n_clusters:
         candidates, weights = candidates[kept], weights[kept]
-    local = with_weights(row_source(candidates), weights).measured_by(metric)
-    run = run_here(local)
+    run = run_here(source_in_memory(candidates, weights, metric))
     with unobserved(), new_fit() as name:
         surveyed = survey(run, n_clusters, new_seed(random_state))
         starts = [

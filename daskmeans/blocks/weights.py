@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import dask
@@ -9,10 +10,11 @@ import dask.array as da
 import numpy as np
 
 from daskmeans.blocks.block import check_dtype
-from daskmeans.blocks.inputs import ArrayLike, as_stored, graph_of, is_lazy
+from daskmeans.blocks.inputs import ArrayLike, as_stored, graph_of, is_lazy, row_source
 from daskmeans.blocks.source import Key, RowSource
 from daskmeans.errors import RowsError
-from daskmeans.typing import Array
+from daskmeans.kernels.csr import AnyRows
+from daskmeans.typing import Array, Metric
 
 
 def _weights_as_array(weights: ArrayLike) -> da.Array | Array:
@@ -71,6 +73,29 @@ def with_weights(source: RowSource, sample_weight: ArrayLike) -> RowSource:
     if len(array) != n_rows:
         raise _wrong_length(array.shape, n_rows)
     return replace(source, weights=source.ranges_of(array))
+
+
+def source_in_memory(
+    rows: AnyRows,
+    weights: Array | None,
+    metric: Metric,
+    *,
+    n_threads: int = 1,
+    feature_names: Sequence[str] | None = None,
+) -> RowSource:
+    """Return the source of rows at hand and their weights; for "cosine" rows are of length 1.
+
+    Parameters
+    ----------
+    rows : ndarray or CSRRows of shape (r, d)
+    weights : ndarray of shape (r,), or None
+    metric : {"euclidean", "cosine"}
+    n_threads, feature_names : see `row_source`
+    """
+    source = row_source(rows, n_threads=n_threads, feature_names=feature_names)
+    if weights is not None:
+        source = with_weights(source, weights)
+    return source.measured_by(metric)
 
 
 def aligned_column(array: da.Array, source: RowSource, argument: str) -> da.Array:

@@ -22,10 +22,14 @@ from daskmeans.algorithms.minibatch import MiniBatchState, Rules, StepRecord, Ti
 from daskmeans.algorithms.minibatch_fit import fit_minibatches, seeded
 from daskmeans.algorithms.seeding import new_seed
 from daskmeans.algorithms.spherical import inertia_by
-from daskmeans.blocks.block import make_block
-from daskmeans.blocks.inputs import ArrayLike, is_lazy, row_source
-from daskmeans.blocks.weights import weights_in_memory, with_weights
+from daskmeans.blocks.inputs import ArrayLike, is_lazy
 from daskmeans.errors import ModelFormatError
+from daskmeans.estimators.batches import (
+    batch_runner_over,
+    local_runner_over,
+    names_of,
+    several_passes,
+)
 from daskmeans.estimators.centers import init_of
 from daskmeans.estimators.exchange import (
     ExportedDtype,
@@ -35,12 +39,6 @@ from daskmeans.estimators.exchange import (
 )
 from daskmeans.estimators.fitted_centers import FittedCenters
 from daskmeans.estimators.parameters import checks_parameters
-from daskmeans.estimators.rows import (
-    check_rows,
-    dask_runner_over,
-    measured,
-    stays_in_place,
-)
 from daskmeans.estimators.saving import (
     checked_centers,
     checked_numbers,
@@ -48,8 +46,7 @@ from daskmeans.estimators.saving import (
     saved_by_name,
 )
 from daskmeans.kernels.csr import AnyRows, CSRRows
-from daskmeans.passes.runner import Runner, run_here
-from daskmeans.passes.schedulers import local_scheduler, thread_count
+from daskmeans.passes.runner import Runner
 from daskmeans.typing import Array, Metric
 
 _log = logging.getLogger("daskmeans")
@@ -57,8 +54,6 @@ _log = logging.getLogger("daskmeans")
 if TYPE_CHECKING:
     from daskmeans.plots.html import Summary
 
-# A smaller batch in memory is worked on in the calling thread.
-_SMALL_BYTES = 1 << 22
 # Steps of a stream that are remembered.
 _MOST_RECORDS = 1000
 # What is there after `fit`, or after some calls only.
@@ -282,7 +277,7 @@ class MiniBatchKMeans(FittedCenters):
         [1.0, 9.0]
         """
         rules = self._rules()
-        run = self._open(X, sample_weight, reset=True)
+        run = local_runner_over(self, X, sample_weight, reset=True)
         random_state = check_random_state(self.random_state)
         fitted = fit_minibatches(
             run,
@@ -345,14 +340,14 @@ class MiniBatchKMeans(FittedCenters):
         before = dict(vars(self))
         try:
             rules = self._rules()
-            run = self._open_batch(X, sample_weight, reset=first)
+            run = batch_runner_over(self, X, sample_weight, reset=first)
             state = self._first_state(run) if first else self._state
             state, record = step(
                 state,
                 run,
                 rules,
                 weighted=sample_weight is not None,
-                feature_names=self._names(),
+                feature_names=names_of(self),
             )
             self._publish(state)
             self.history_ = [*getattr(self, "history_", [])[1 - _MOST_RECORDS :], record]
@@ -556,46 +551,13 @@ class MiniBatchKMeans(FittedCenters):
         n_init = 1 if isinstance(init, np.ndarray) else self.n_init
         if n_init == "auto":
             n_init = 1 if isinstance(init, str) and init == "k-means++" else 3
-        return Seeding(init, int(n_init) if several else 1, 2.0, 5)
-
-    def _open(self, X: ArrayLike, sample_weight: ArrayLike | None, *, reset: bool) -> Runner:
-        """Return a runner: in this process for rows in memory, whatever the scheduler."""
-        if stays_in_place(X):
-            return dask_runner_over(self, X, sample_weight, reset=reset)
-        rows = check_rows(self, X, reset=reset)
-        source = row_source(rows, n_threads=thread_count(), feature_names=self._names())
-        if sample_weight is not None:
-            source = with_weights(source, weights_in_memory(sample_weight, len(rows)))
-        source = measured(source, self.metric)
-        return Runner(source, local_scheduler(), own_threads=True)
-
-    def _open_batch(
-        self, X: ArrayLike, sample_weight: ArrayLike | None, *, reset: bool
-    ) -> Runner | InHand:
-        if stays_in_place(X):
-            return dask_runner_over(self, X, sample_weight, reset=reset, persist="auto")
-        rows = check_rows(self, X, reset=reset)
-        if rows.nbytes > _SMALL_BYTES:
-            return self._open(rows, sample_weight, reset=False)
-        # Threads, and a source to cut into blocks, would take longer than the batch.
-        weights = None
-        if sample_weight is not None:
-            weights = weights_in_memory(sample_weight, len(rows))
-        divide = self.metric == "cosine"
-        block = make_block(0, 0, [rows], weights, rows.shape[1], divide=divide)
-        return InHand(block, self._names())
+        return Seeding(init, int(n_init) if several else 1)
 
     def _first_state(self, run: Runner | InHand) -> MiniBatchState:
         random_state = check_random_state(self.random_state)
         seed = new_seed(random_state)
-        if isinstance(run, InHand):
-            source = row_source(run.block.rows, feature_names=self._names())
-            source = source.measured_by(self.metric)
-            if run.block.weights is not None:
-                source = with_weights(source, run.block.weights)
-            run = run_here(source)
         centers = seeded(
-            run,
+            several_passes(run, self.metric),
             self.n_clusters,
             lambda rows: self._batch_seeding(rows, several=False),
             random_state,
@@ -619,10 +581,6 @@ class MiniBatchKMeans(FittedCenters):
     def _forget_labels(self) -> None:
         for name in ("labels_", "cluster_sizes_"):
             self.__dict__.pop(name, None)
-
-    def _names(self) -> tuple[str, ...] | None:
-        names = getattr(self, "feature_names_in_", None)
-        return None if names is None else tuple(names)
 
     def _print_step(self, record: StepRecord) -> None:
         if self.verbose:
