@@ -113,7 +113,7 @@ def main(
         try:
             for cell in cells:
                 results.append(_reported(run_cell(cell, crew, plan)))
-                result = _result(results, crew, plan, work)
+                result = _result(results, crew, plan)
                 if not quick:
                     # After each cell: a run that is stopped leaves what it has measured.
                     write_peers(result, output, name)
@@ -127,7 +127,7 @@ def main(
         click.echo(f"Wrote {name}.json, {name}.md and {name}.png in {output}.")
 
 
-def _result(cells: list[CellResult], crew: Crew, plan: Plan, work: str) -> PeersResult:
+def _result(cells: list[CellResult], crew: Crew, plan: Plan) -> PeersResult:
     return PeersResult(
         date=date.today().isoformat(),
         command=_shown_command(),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from daskmeans.edges.pipeline import cluster_rows
     from daskmeans.edges.progress import progress_bar
     from daskmeans.edges.sources import open_rows
-    from daskmeans.edges.stream import stream
+    from daskmeans.edges.stream import StreamStep, stream
     from daskmeans.edges.upload import upload_to
     from daskmeans.edges.xarray_rows import xarray_rows
     from daskmeans.edges.zarr_output import write_zarr
@@ -27,6 +27,7 @@ __all__ = [
     "IterationState",
     "KMeans",
     "MiniBatchKMeans",
+    "StreamStep",
     "__version__",
     "cluster_rows",
     "k_means",
@@ -45,13 +46,14 @@ __all__ = [
 
 # Not before they are asked for: zarr is a tenth of a second that a fit of an array does without.
 _LAZY = {
+    "StreamStep": "daskmeans.edges.stream",
     "cluster_rows": "daskmeans.edges.pipeline",
     "open_rows": "daskmeans.edges.sources",
+    "progress_bar": "daskmeans.edges.progress",
     "stream": "daskmeans.edges.stream",
     "sweep": "daskmeans.estimators.sweep",
     "to_onnx": "daskmeans.edges.onnx_graph",
     "upload_to": "daskmeans.edges.upload",
-    "progress_bar": "daskmeans.edges.progress",
     "write_zarr": "daskmeans.edges.zarr_output",
     "xarray_rows": "daskmeans.edges.xarray_rows",
 }

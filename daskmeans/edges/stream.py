@@ -37,10 +37,25 @@ class StreamStep:
     name : str
         Of the batch: a file's, rows of a store, or its number.
     record : StepRecord
+        The step, as in `history_`.
     drift : float
         Inertia of the batch over the smoothed one of those before. NaN for the first ten.
-    n_batches, n_rows, n_skipped : int
-        So far, those before a checkpoint included.
+    n_batches : int
+        Batches so far, those before a checkpoint included; so are rows and skipped batches.
+    n_rows : int
+        Rows so far.
+    n_skipped : int
+        Batches that were skipped so far.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from daskmeans import MiniBatchKMeans, StreamStep, stream
+    >>> def enough(step: StreamStep) -> bool:
+    ...     return step.n_rows >= 6
+    >>> batches = [np.array([[0.0], [1.0], [9.0]])] * 5
+    >>> stream(MiniBatchKMeans(2, random_state=0), batches, callback=enough).n_batches
+    2
     """
 
     name: str
