@@ -12,7 +12,8 @@ import numpy as np
 from daskmeans.algorithms.survey import Surveyed
 from daskmeans.blocks.block import Block
 from daskmeans.kernels.assign import PackedCenters, pack_centers
-from daskmeans.kernels.heads import PAIR_COST, project
+from daskmeans.kernels.head_projection import project
+from daskmeans.kernels.heads import PAIR_COST
 from daskmeans.kernels.vector import GROUP_CENTERS
 from daskmeans.passes.schedulers import blas_on_one_thread
 from daskmeans.typing import Array
@@ -60,7 +61,7 @@ class Directions:
 
     @cached_property
     def _lines(self) -> Array:
-        """The directions as `kernels.heads.project` takes them."""
+        """The directions as `kernels.head_projection.project` takes them."""
         return np.concatenate([np.zeros((1, self.size - 1)), self._wide]).ravel()
 
     @cached_property

@@ -19,7 +19,8 @@ from daskmeans.algorithms.batches import InHand
 from daskmeans.algorithms.epochs import NO_IMPROVEMENT, TOLERANCE
 from daskmeans.algorithms.kmeans import Seeding
 from daskmeans.algorithms.minibatch import MiniBatchState, Rules, StepRecord, TimeUnit, step
-from daskmeans.algorithms.minibatch_fit import fit_minibatches, seeded
+from daskmeans.algorithms.minibatch_fit import fit_minibatches
+from daskmeans.algorithms.minibatch_seeding import seeded
 from daskmeans.algorithms.seeding import new_seed
 from daskmeans.algorithms.spherical import inertia_by
 from daskmeans.blocks.inputs import ArrayLike, is_lazy

@@ -22,7 +22,8 @@ import numpy as np
 from daskmeans.kernels.assign import PackedCenters, label_block, nearest_by_definition
 from daskmeans.kernels.bounds import drifting_rows, kept_margin
 from daskmeans.kernels.compile import inlined, kernel, rarely_called, summed_in_any_order
-from daskmeans.kernels.head_scores import HEAD_LANES, row_products, within_reach
+from daskmeans.kernels.head_projection import ROWS_A_CHUNK, shift_row
+from daskmeans.kernels.head_scores import HEAD_LANES, within_reach
 from daskmeans.kernels.labelled_sums import sum_labelled
 from daskmeans.kernels.lloyd import (
     CLEAN,
@@ -40,8 +41,6 @@ from daskmeans.typing import Array, Labels
 
 # A distance to one center takes as long as this many in a register tile.
 PAIR_COST = 3
-# Rows that are projected, or searched, together stay in the second-level cache.
-_ROWS_A_CHUNK = 64
 
 
 class Heads(NamedTuple):
@@ -53,17 +52,6 @@ class Heads(NamedTuple):
 
 
 @summed_in_any_order
-def _shift_row(row, shift, shifted):
-    """Write `row - shift`; return the sum of its squares."""
-    total = shifted.dtype.type(0)
-    for f in range(row.size):
-        y = shifted.dtype.type(row[f]) - shift[f]
-        shifted[f] = y
-        total += y * y
-    return total
-
-
-@summed_in_any_order
 def _distance(shifted, center):
     """Return the distance of two rows."""
     total = shifted.dtype.type(0)
@@ -71,47 +59,6 @@ def _distance(shifted, center):
         difference = shifted[f] - center[f]
         total += difference * difference
     return np.float64(np.sqrt(total))
-
-
-@kernel
-def _project(
-    rows,  # IN  (r, d) float32 or float64, C order
-    shift,  # IN  (d,) float64
-    directions,  # IN  ((d + 1) * p,) float64, see `row_products`
-    heads,  # OUT (r, p + 1) float32
-):
-    n_rows, d = rows.shape
-    p = heads.shape[1] - 1
-    shifted = np.empty((_ROWS_A_CHUNK, d), np.float64)
-    products = np.empty((_ROWS_A_CHUNK + ROWS_AT_ONCE, p), np.float64)
-    sq_norms = np.empty(_ROWS_A_CHUNK, np.float64)
-    chosen = np.arange(_ROWS_A_CHUNK).astype(np.int32)
-    for start in range(0, n_rows, _ROWS_A_CHUNK):
-        count = min(_ROWS_A_CHUNK, n_rows - start)
-        for i in range(count):
-            sq_norms[i] = _shift_row(rows[start + i], shift, shifted[i])
-        row_products(shifted, chosen, count, directions, p, products)
-        for i in range(count):
-            sq_tail = sq_norms[i]
-            for j in range(p):
-                product = products[i, j]
-                heads[start + i, j] = product
-                sq_tail -= product * product
-            heads[start + i, p] = np.sqrt(max(sq_tail, 0.0))
-
-
-def project(rows: Array, shift: Array, directions: Array, heads: Array) -> None:
-    """Write the heads of rows.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (r, d), float32 or float64, C order
-    shift : ndarray of shape (d,), float64
-    directions : ndarray of shape ((d + 1) * p,), float64
-        A line of p zeros, then one for each feature. p is a multiple of 16.
-    heads : ndarray of shape (r, p + 1), float32; overwritten
-    """
-    _project(rows, shift, directions, heads)
 
 
 @inlined
@@ -172,7 +119,7 @@ def _label_by_heads(
     n_rows, d = rows.shape
     k = packed.transposed.shape[1]
     n_head, n_groups = heads.rows.shape[1], heads.centers.n_groups
-    m = _ROWS_A_CHUNK
+    m = ROWS_A_CHUNK
     searched, numbers = np.empty(m + 1, np.int32), np.empty(m, np.int32)
     shifted = np.empty((m, d), rows.dtype)
     limits, offsets = np.empty(m, np.float32), np.empty(m, np.float64)
@@ -202,7 +149,7 @@ def _label_by_heads(
         for t in range(count):
             i = start + searched[t]
             numbers[t] = first + i
-            norms[t] = np.sqrt(_shift_row(rows[i], packed.shift, shifted[t]))
+            norms[t] = np.sqrt(shift_row(rows[i], packed.shift, shifted[t]))
             own[t] = _distance(shifted[t], packed.shifted[labels[first + i]])
             spread = unit * (norms[t] + largest) + TINY
             sq_head = 0.0
