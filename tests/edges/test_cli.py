@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -297,6 +298,12 @@ class TestCheckpoint:
 
 
 class TestSchedulerAddresses:
+    @pytest.fixture(autouse=True)
+    def no_client_left(self):
+        """Let go of clients that did not connect: until then one is the default of later tests."""
+        yield
+        gc.collect()
+
     def test_nobody_answers(self, store, fails, monkeypatch):
         monkeypatch.setattr(cli_scheduler, "_CONNECT_SECONDS", 1)
         with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
