@@ -28,6 +28,7 @@ from daskmeans.algorithms.survey import Run, Surveyed, survey
 from daskmeans.algorithms.watch import INTERRUPTED, Watch
 from daskmeans.blocks.row_state import new_fit
 from daskmeans.kernels.csr import as_dense
+from daskmeans.passes.events import SeedingStarted, tell
 from daskmeans.typing import Array, Labels
 
 Init: TypeAlias = str | Array | Callable[[int, np.random.RandomState], Array]
@@ -283,6 +284,7 @@ def initial_centers(
 
     For cosine distances they have length 1.
     """
+    tell(SeedingStarted(n_clusters))
     centers = _initial_centers(run, surveyed, n_clusters, seeding, random_state)
     return unit_centers(centers) if surveyed.metric == "cosine" else centers
 

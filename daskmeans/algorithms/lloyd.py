@@ -33,7 +33,7 @@ from daskmeans.algorithms.watch import Watch
 from daskmeans.blocks.block import Block
 from daskmeans.kernels.lloyd import CLEAN, sum_block, sums_bytes
 from daskmeans.partials import ClusterSums, KeyedRows
-from daskmeans.passes.events import IterationEnded, tell
+from daskmeans.passes.events import IterationEnded, IterationStarted, tell
 from daskmeans.passes.plan import Pass
 from daskmeans.typing import Array
 
@@ -224,6 +224,7 @@ def _iterations(
             for restart in running:
                 restart.result.reason = "max_passes"
             break
+        tell(IterationStarted(iteration, max_iter))
         started = time.perf_counter()
         n_passes, bytes_read = run.n_passes, run.bytes_read
         assignments = tuple(restart.assignment(surveyed) for restart in running)

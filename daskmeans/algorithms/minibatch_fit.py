@@ -6,7 +6,6 @@ import math
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -16,6 +15,7 @@ from daskmeans.algorithms.epochs import (
     MAX_ITER,
     Epochs,
     FitProgress,
+    Portion,
     Stopping,
     block_order,
     generator_of,
@@ -32,10 +32,14 @@ from daskmeans.algorithms.watch import INTERRUPTED
 from daskmeans.blocks.source import Key
 from daskmeans.blocks.weights import source_in_memory
 from daskmeans.kernels.csr import AnyRows, CSRRows
+from daskmeans.passes.events import IterationStarted, tell
 from daskmeans.passes.in_order import Fold
 from daskmeans.passes.plan import Pass
 from daskmeans.passes.runner import Runner, run_here
+from daskmeans.passes.tally import Tally
 from daskmeans.typing import Weights
+
+_BATCHES = "kmeans-batches"
 
 
 @dataclass(frozen=True)
@@ -126,13 +130,15 @@ def fit_minibatches(
     progress = FitProgress(MiniBatchState.begin(centers, seed))
     history: list[StepRecord] = []
     if source.in_memory:
-        states = _through(portions_of(epochs, rows, weights), progress)
+        states = _through(portions_of(epochs, rows, weights), progress, rows, batch_size)
     else:
         states = run.fold(
-            Fold("kmeans-batches", shuffled, use), block_order(epochs, source.n_blocks), progress
+            Fold(_BATCHES, shuffled, use), block_order(epochs, source.n_blocks), progress
         )
+    a_epoch = -(-len(rows) // batch_size) if source.in_memory else source.n_blocks
     n_used = 0
     try:
+        tell(IterationStarted(1, max_iter))
         for progress in states:
             n_used += 1
             for record in progress.records:
@@ -140,6 +146,8 @@ def fit_minibatches(
             history.extend(progress.records)
             if progress.reason is not None:
                 break
+            if n_used % a_epoch == 0 and n_used < max_iter * a_epoch:
+                tell(IterationStarted(n_used // a_epoch + 1, max_iter))
         else:
             progress = replace(progress, reason=MAX_ITER)
     except KeyboardInterrupt:
@@ -149,16 +157,24 @@ def fit_minibatches(
             stacklevel=4,
         )
         progress = replace(progress, reason=INTERRUPTED)
-    a_epoch = -(-len(rows) // batch_size) if source.in_memory else source.n_blocks
     assert progress.reason is not None
     return MiniBatchFitted(
         progress.model, -(-n_used // a_epoch), progress.reason, history, total_weight
     )
 
 
-def _through(portions: Iterator[Any], progress: FitProgress) -> Iterator[FitProgress]:
-    for portion in portions:
+def _through(
+    portions: Iterator[Portion], progress: FitProgress, rows: AnyRows, batch_size: int
+) -> Iterator[FitProgress]:
+    """Yield the fit after each batch of rows in memory, and tell how far an epoch is."""
+    n_rows, n_bytes = len(rows), rows.nbytes
+    sizes = [min(batch_size, n_rows - start) for start in range(0, n_rows, batch_size)]
+    for number, portion in enumerate(portions):
+        if number % len(sizes) == 0:
+            tally = Tally.of_parts(_BATCHES, len(sizes), sizes, n_bytes)
         progress = use(progress, portion)
+        if tally is not None:
+            tally((number % len(sizes),))
         yield progress
 
 

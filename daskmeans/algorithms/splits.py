@@ -21,7 +21,7 @@ from daskmeans.kernels.csr import as_dense
 from daskmeans.kernels.labelled_sums import sum_labelled
 from daskmeans.kernels.lloyd import CLEAN
 from daskmeans.partials import MetricSums
-from daskmeans.passes.events import IterationEnded, tell
+from daskmeans.passes.events import IterationEnded, IterationStarted, tell
 from daskmeans.passes.plan import Pass
 from daskmeans.typing import Array
 
@@ -121,6 +121,7 @@ def split_all(
     iteration = 0
     while any(each.halves is None for each in tries):
         iteration += 1
+        tell(IterationStarted(iteration, rules.max_iter))
         running = [each for each in tries if each.halves is None]
         _iterate(run, surveyed, rules, known, running, limit)
         n_left = sum(each.halves is None for each in running)

@@ -151,12 +151,11 @@ def fit(
         metric=metric,
         random_state=seed,
     )
-    with running_on(scheduler):
-        with progress_bar(max_iter):
-            if resumed is not None:
-                estimator = KMeans.resume(resumed, rows, max_seconds=max_seconds)
-            else:
-                estimator.fit(rows, checkpoint=checkpoint)
+    with running_on(scheduler), progress_bar():
+        if resumed is not None:
+            estimator = KMeans.resume(resumed, rows, max_seconds=max_seconds)
+        else:
+            estimator.fit(rows, checkpoint=checkpoint)
         # The model first: should the disk be full, the labels can be made again from it.
         if model is not None:
             estimator.save(model, overwrite=overwrite)
@@ -206,7 +205,7 @@ def predict(
     rows = opened_rows(store, **selection)
     check_apart([output], [model, store])
     check_output(output, ZARR_ARRAY, overwrite=overwrite)
-    with running_on(scheduler):
+    with running_on(scheduler), progress_bar():
         labels = _of_known_chunks(estimator.predict(rows))
         write_zarr(labels, output, overwrite=overwrite)
     click.echo(f"{labels.shape[0]:,} labels in {output}")

@@ -74,10 +74,10 @@ def run_demo(folder: Path, *, n_clusters: int = 64, overwrite: bool = False) -> 
     rows = open_zarr(pixels)
     model = KMeans(n_clusters, random_state=0)
     started = time.perf_counter()
-    with progress_bar(model.max_iter):
+    with progress_bar():
         model.fit(rows)
-    seconds = time.perf_counter() - started
-    write_zarr(model.labels_, labels, overwrite=overwrite)
+        seconds = time.perf_counter() - started
+        write_zarr(model.labels_, labels, overwrite=overwrite)
     model.save(model_file, overwrite=overwrite)
     found = np.asarray(zarr.open_array(str(labels), mode="r")[:])
     with written_beside(picture, _PICTURE, overwrite=overwrite) as partial:

@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
 import zarr
@@ -16,6 +15,8 @@ from daskmeans.edges.zarr_layout import Layout
 from daskmeans.edges.zarr_partial import PartialStore, sole_writer
 from daskmeans.edges.zarr_rows import open_node
 from daskmeans.errors import RowsError
+from daskmeans.passes.reports import compute_counted
+from daskmeans.passes.tally import Tally
 from daskmeans.typing import Array
 
 
@@ -96,7 +97,11 @@ def _write_missing(array: da.Array, store: PartialStore) -> None:
         dtype=bool,
         meta=np.empty((0,) * array.ndim, bool),
     ).to_delayed()
-    dask.compute(*(written[coordinates] for coordinates in store.missing()))
+    missing = [written[coordinates] for coordinates in store.missing()]
+    tally = Tally.of_parts("kmeans-write", len(missing))
+    compute_counted(missing, tally)
+    if tally is not None:
+        tally.finish()
     try:
         complete = not store.missing()
     except (OSError, ValueError) as error:

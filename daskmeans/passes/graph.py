@@ -105,6 +105,21 @@ def graph_of_blocks(step: Pass[PartialT], source: RowSource, token: str) -> tupl
     return graph, with_merge_tree(graph, keys, token)
 
 
+def blocks_of_tasks(graph: Graph, name: str, n_blocks: int) -> dict[TaskKey, range]:
+    """Return which blocks each task of a pass goes over.
+
+    Parameters
+    ----------
+    graph : dict
+        As made by one of the functions above.
+    name : str
+        Of the pass, with its token.
+    n_blocks : int
+    """
+    n_tasks = sum(isinstance(key, tuple) and key[0] == name for key in graph)
+    return {(name, i): run for i, run in enumerate(runs_of_blocks(n_blocks, n_tasks))}
+
+
 def with_merge_tree(graph: Graph, keys: list[TaskKey], token: str) -> TaskKey:
     """Add the merge tree of some results to a graph; return the key of its root."""
     for level, nodes in enumerate(merge_tree(len(keys))):

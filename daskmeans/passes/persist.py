@@ -18,7 +18,9 @@ from daskmeans.blocks.chains import weights_graph, with_blocks
 from daskmeans.blocks.inputs import row_source
 from daskmeans.blocks.source import Key, RowRange, RowSource
 from daskmeans.passes.plan import DividedRows, argument, join_parts
+from daskmeans.passes.reports import get_counted
 from daskmeans.passes.schedulers import Scheduler, cluster_memory, is_local
+from daskmeans.passes.tally import Tally
 
 Persist: TypeAlias = bool | Literal["auto"]
 
@@ -88,7 +90,12 @@ def free_memory(client: Any) -> int:
 def gathered_here(source: RowSource, scheduler: Scheduler) -> RowSource:
     """Return the source with its rows computed into this process."""
     graph, keys = _joined(source)
-    return with_blocks(_as_kept(source), scheduler(graph, keys))
+    tally = Tally.of("kmeans-rows", source)
+    numbers = {key: (number,) for number, key in enumerate(keys)}
+    rows = get_counted(scheduler, graph, keys, tally, numbers)
+    if tally is not None:
+        tally.finish()
+    return with_blocks(_as_kept(source), rows)
 
 
 def placed_on_cluster(client: Any, source: RowSource) -> RowSource:

@@ -22,6 +22,8 @@ from daskmeans.partials import PartialT
 from daskmeans.passes.graph import MOST_LITERAL_BYTES, Graph, with_merge_tree
 from daskmeans.passes.placement import placed_groups
 from daskmeans.passes.plan import Pass, handed_over, merge
+from daskmeans.passes.reports import wait_for_cluster
+from daskmeans.passes.tally import Tally
 from daskmeans.passes.walk import walk
 
 # A kernel's call costs as much as some hundred rows: smaller blocks are joined to larger ones.
@@ -152,10 +154,10 @@ class ResidentBlocks:
         self._futures: list[Any] = []
         self._groups: list[tuple[str, Any]] = []
 
-    def __call__(self, step: Pass[PartialT], token: str) -> PartialT:
+    def __call__(self, step: Pass[PartialT], token: str, tally: Tally | None = None) -> PartialT:
         """Run a pass: a task for each group, whose partials are merged here if they are few."""
         if self._threads != self._grouped_for:
-            self._group_blocks(token)
+            self._group_blocks(token, tally)
         size = len(pickle.dumps(step)) * len(self._groups)
         graph: Graph = {}
         apart: list[Any] = []
@@ -175,6 +177,8 @@ class ResidentBlocks:
             self._futures = self._client.get(graph, keys, sync=False)
             # The next pass goes by it; asking meanwhile costs no time.
             self._threads = self._client.nthreads()
+            if tally is not None:
+                wait_for_cluster([(future, ()) for future in self._futures], tally)
             return merge(*self._client.gather(self._futures))
         except BaseException:
             # What is queued is cancelled with its futures. An error is kept by its future, and
@@ -206,14 +210,22 @@ class ResidentBlocks:
             found += self._client.get(graph, mine, sync=False, **_loosely_at(address))
         return found
 
-    def _group_blocks(self, token: str) -> None:
-        """Group the blocks where they are, moving some if a worker has far more than its share."""
+    def _group_blocks(self, token: str, tally: Tally | None) -> None:
+        """Group the blocks where they are, moving some if a worker has far more than its share.
+
+        The first pass waits here until they are read: that is what it tells of.
+        """
         source, client = self._source, self._client
-        rows = [source.graph[part.key] for parts in source.parts for part in _keys_of(parts)]
+        rows: list[Any] = []
+        waited_for: list[tuple[Any, tuple[int, ...]]] = []
+        for number, of_block in enumerate(source.parts):
+            futures = [source.graph[part.key] for part in _keys_of(of_block)]
+            rows += futures
+            waited_for += [(future, ()) for future in futures[:-1]] + [(futures[-1], (number,))]
         if not self._threads:
             client.wait_for_workers(1)
             self._threads = client.nthreads()
-        _wait_for(rows)
+        wait_for_cluster(waited_for, tally)
         holders = client.who_has(rows)
         # A block of several parts is where its first part is.
         found = [tuple(holders[_keys_of(parts)[0].key]) for parts in source.parts]
@@ -248,14 +260,6 @@ class ResidentBlocks:
             made = client.get(graph, keys, sync=False, **_loosely_at(address))
             groups += [(address, future) for future in made]
         self._groups, self._grouped_for = groups, self._threads
-
-
-def _wait_for(futures: list[Any]) -> None:
-    """Wait until futures are computed, or failed: whoever asks for their results is told then."""
-    # `distributed.wait` asks for a default client, which a fit in another thread may have changed.
-    for future in futures:
-        if not future.done():
-            future.exception()
 
 
 def _keys_of(parts: tuple[Any, ...]) -> list[Key]:

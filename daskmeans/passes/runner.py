@@ -19,10 +19,17 @@ from daskmeans.blocks.source import Key, Part, Readable, RowSource
 from daskmeans.partials import PartialT
 from daskmeans.passes.cluster_checks import check_client, check_fits, explained
 from daskmeans.passes.events import PassEnded, PassStarted, tell
-from daskmeans.passes.graph import Graph, TaskKey, graph_of_blocks, graph_of_walks
+from daskmeans.passes.graph import (
+    Graph,
+    TaskKey,
+    blocks_of_tasks,
+    graph_of_blocks,
+    graph_of_walks,
+)
 from daskmeans.passes.in_order import Fold, State, fold_blocks
 from daskmeans.passes.persist import Persist, decide, gathered_here, placed_on_cluster
 from daskmeans.passes.plan import BlockReading, Pass
+from daskmeans.passes.reports import get_counted, reported
 from daskmeans.passes.resident import ResidentBlocks
 from daskmeans.passes.room import check_room
 from daskmeans.passes.schedulers import (
@@ -38,6 +45,7 @@ from daskmeans.passes.schedulers import (
     threads_of,
     with_process_pool,
 )
+from daskmeans.passes.tally import CountedOrder, Tally, counted
 from daskmeans.passes.walk import ReadBlock, walk_in_threads
 
 # Row state gets one part in this many of the memory.
@@ -184,14 +192,23 @@ class Runner:
         # The tasks of a user's graph may use BLAS; kernels do not.
         quiet = self._client is not None or (self._here and in_memory)
         explaining = nullcontext() if self._client is None else explained(self._given)
+        tally = Tally.of(step.name, self.source)
         with explaining, nullcontext() if quiet else blas_on_one_thread():
             if self._here and self._readings is not None:
-                result = self._walk_here(step, self._readings, in_memory)
-            elif self._on_workers is not None:
-                result = self._on_workers(step, self._new_token())
+                result = self._walk_here(step, self._readings, in_memory, tally)
+            elif self._client is not None:
+                result = self._run_on_cluster(step, self._client, tally)
             else:
-                graph, key = self.graph(step)
-                result = self._scheduler(graph, key)
+                token = self._new_token()
+                graph, key = self._graph(step, token)
+                numbers = (
+                    {}
+                    if tally is None
+                    else blocks_of_tasks(graph, f"{step.name}-{token}", n_blocks)
+                )
+                result = get_counted(self._scheduler, graph, key, tally, numbers)
+        if tally is not None:
+            tally.finish()
         n_rows = None if self.source.sizes is None else self.source.n_rows
         tell(PassEnded(step.name, n_blocks, time.perf_counter() - started, n_rows))
         return result
@@ -215,10 +232,30 @@ class Runner:
             ]
         explaining = nullcontext() if self._client is None else explained(self._given)
         with explaining:
-            yield from fold_blocks(fold, order, state, self.source, readings, self._scheduler)
+            counting = CountedOrder(fold.name, self.source, order)
+            states = fold_blocks(fold, counting, state, self.source, readings, self._scheduler)
+            for used in states:
+                counting.used_one()
+                yield used
+
+    def _run_on_cluster(self, step: Pass[PartialT], client: Any, tally: Tally | None) -> PartialT:
+        token = self._new_token()
+        result: PartialT
+        with reported(client, tally, token) as report:
+            step = counted(step, report)
+            if self._on_workers is not None:
+                result = self._on_workers(step, token, tally)
+            else:
+                graph, key = self._graph(step, token)
+                result = get_counted(self._scheduler, graph, key, tally, {})
+        return result
 
     def _walk_here(
-        self, step: Pass[PartialT], readings: list[BlockReading], in_memory: bool
+        self,
+        step: Pass[PartialT],
+        readings: list[BlockReading],
+        in_memory: bool,
+        tally: Tally | None,
     ) -> PartialT:
         n_threads = threads_of(self._scheduler)
         kept = self._kept
@@ -232,6 +269,7 @@ class Runner:
             read_ahead=not in_memory and self._scheduler is not dask.get,
             # Reading may run anything, another fit too, for which these threads would not be free.
             pool=thread_pool(n_threads) if in_memory and n_threads > 1 else None,
+            tally=tally,
         )
 
     def _new_token(self) -> str:
@@ -239,7 +277,9 @@ class Runner:
 
     def graph(self, step: Pass[PartialT]) -> tuple[Graph, TaskKey]:
         """Return the tasks of a pass, and the key of its result."""
-        token = self._new_token()
+        return self._graph(step, self._new_token())
+
+    def _graph(self, step: Pass[PartialT], token: str) -> tuple[Graph, TaskKey]:
         if self._readings is None:
             return graph_of_blocks(step, self.source, token)
         n_walks = self.source.n_blocks

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -136,17 +137,32 @@ def _process_pool(n_workers: int) -> ProcessPoolExecutor:
     )
 
 
-def with_process_pool(scheduler: Scheduler) -> Scheduler:
-    """Give dask's multiprocessing scheduler a lasting pool, unless the user configured one."""
-    if scheduler is not dask.multiprocessing.get or dask.config.get("pool", None) is not None:
-        return scheduler
-    n_workers = int(dask.config.get("num_workers", None) or CPU_COUNT)
+@dataclass(frozen=True)
+class _InLastingPool:
+    """dask's multiprocessing `get`, in processes that outlive a pass."""
 
-    def get(graph: Any, keys: Any) -> Any:
+    n_workers: int
+
+    def __call__(self, graph: Any, keys: Any, **options: Any) -> Any:
+        pool = _process_pool(self.n_workers)
         try:
-            return scheduler(graph, keys, pool=_process_pool(n_workers))
+            return dask.multiprocessing.get(graph, keys, pool=pool, **options)
         except BrokenProcessPool:
             _process_pool.cache_clear()
             raise
 
-    return get
+
+def with_process_pool(scheduler: Scheduler) -> Scheduler:
+    """Give dask's multiprocessing scheduler a lasting pool, unless the user configured one."""
+    if scheduler is not dask.multiprocessing.get or dask.config.get("pool", None) is not None:
+        return scheduler
+    return _InLastingPool(int(dask.config.get("num_workers", None) or CPU_COUNT))
+
+
+def takes_callbacks(scheduler: Scheduler) -> bool:
+    """Tell whether a scheduler is one of dask's own, which call back after each task."""
+    return (
+        is_local(scheduler)
+        or scheduler is dask.multiprocessing.get
+        or isinstance(scheduler, _InLastingPool)
+    )

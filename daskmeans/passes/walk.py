@@ -12,6 +12,7 @@ from typing import Any, Generic
 from daskmeans.blocks.block import Block
 from daskmeans.partials import PartialT, Sums
 from daskmeans.passes.plan import BlockReading, Pass, merge
+from daskmeans.passes.tally import Tally, counted, wait_for_threads
 
 ReadBlock = Callable[[], Block]
 
@@ -89,6 +90,7 @@ def walk_in_threads(
     n_threads: int,
     read_ahead: bool,
     pool: Executor | None = None,
+    tally: Tally | None = None,
 ) -> PartialT:
     """Run a pass over all blocks in threads of this process; each takes the next that is left.
 
@@ -101,7 +103,10 @@ def walk_in_threads(
     read_ahead : bool
     pool : Executor, optional
         Threads to use, which must not be waited for by what `readings` do.
+    tally : Tally, optional
+        Told of each block that is done.
     """
+    step = counted(step, tally)
     left = deque(readings)
     n_threads = min(n_threads, len(left))
 
@@ -124,6 +129,8 @@ def walk_in_threads(
         with started as threads:
             walks = [threads.submit(walk_what_is_left) for _ in range(n_threads)]
             try:
+                if tally is not None:
+                    wait_for_threads(walks, tally)
                 found = [each.result() for each in walks]
             finally:
                 # An interrupt from the keyboard comes here alone.

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import contextmanager
-from itertools import count
+from itertools import count, pairwise
 
 import dask
 import dask.array as da
@@ -20,7 +20,7 @@ from distributed import Client, LocalCluster, SchedulerPlugin
 
 from daskmeans import KMeans
 from daskmeans.passes import resident
-from daskmeans.passes.events import PassEnded, PassStarted, observing
+from daskmeans.passes.events import PassAdvanced, PassEnded, PassStarted, observing
 
 
 @pytest.fixture(scope="module")
@@ -232,10 +232,15 @@ def test_killed_worker_changes_nothing(rows, expected, seed, when):
     with fresh_cluster() as (_, client):
         blocks = client.persist(da.from_array(rows, chunks=(50, 5)))
         observe, done = killing(client, when, seed)
-        with observing(observe):
+        told = []
+        with observing(observe), observing(told.append, every=0.0):
             model = fit(blocks)
         assert done.is_set()
         assert_same(model, expected)
+        # Blocks that are done once more are not told of again.
+        for before, after in pairwise(told):
+            if isinstance(before, PassAdvanced) and isinstance(after, PassAdvanced):
+                assert before.rows_done < after.rows_done <= len(rows)
         np.testing.assert_array_equal(client.compute(model.labels_).result(), expected.labels_)
 
 
