@@ -124,6 +124,28 @@ def transpose_strip(
 
 
 @intrinsic
+def prefetch_row(
+    typingctx: Any,
+    rows: Any,  # IN   (r, d), C order
+    number: Any,  # IN
+) -> tuple[Any, Callable[..., Any]]:
+    """Ask for the memory of a row, which is soon to be read."""
+    signature = types.void(rows, types.intp)
+
+    def codegen(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> Any:
+        e = Emitter(b, context.get_value_type(sig.args[0].dtype), 1)
+        array = context.make_array(sig.args[0])(context, b, args[0])
+        n_features = b.extract_value(array.shape, 1)
+        first = b.mul(args[1], n_features)
+        a_line = int64(LINE_BYTES // e.itemsize)
+        with cgutils.for_range_slice(b, int64(0), n_features, a_line, I64) as (feature, _):
+            e.prefetch(array.data, b.add(first, feature))
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
 def nearest_in_strip(
     typingctx: Any,
     strip: Any,  # IN   (dp * strip_rows,) transposed strip
