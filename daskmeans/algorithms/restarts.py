@@ -15,8 +15,11 @@ from daskmeans.typing import Array
 
 # Squared distances between these are far from the ends of float32, in which bounds are kept.
 _SMALLEST_REACH, _LARGEST_REACH = 1e-12, 1e14
-# Multiplications for a row below which bounds cost more than they save.
-_LEAST_WORK = 150
+# Multiplications for a row below which bounds cost more than they save; and those up to which to
+# keep them costs so much of a pass that it begins once few rows change their label.
+_LEAST_WORK, _MOST_WORK_FOR_LATER = 150, 8192
+# Such a share of all rows is few.
+_FEW = 0.01
 FELL_BEHIND = "fell behind"
 # Pass before which centers are grouped anew, and heads are tried again: by then they have left
 # where seeding put them, and means have shorter tails than rows.
@@ -135,18 +138,28 @@ class Restart:
         """Return the assignment to the present centers."""
         centers, step = self.result.centers, self.result.n_iter + 1
         if self._bounded:
-            self._start_drift(centers, step)
+            self._start_drift(centers, step, surveyed)
         center_set = CenterSet.make(centers, surveyed.shift, self._drift, self._directions)
         return Assignment(center_set, step, self._state, self._previous)
 
-    def _start_drift(self, centers: Array, step: int) -> None:
+    def _start_drift(self, centers: Array, step: int, surveyed: Surveyed) -> None:
         """Begin to keep bounds, or begin anew, where that is due."""
         due = self._drift is None or step == _GROUPED_AGAIN_AT
         if self._directions is not None or not due:
             return
+        if self._drift is None and not self._worth_keeping(surveyed):
+            return
         if self._chooser is not None:
             self._directions = self._chooser.choose(centers)
         self._drift = Drift.start(centers, step, grouped=self._directions is None)
+
+    def _worth_keeping(self, surveyed: Surveyed) -> bool:
+        """Tell whether bounds from this pass on are likely to save more than they cost."""
+        k, d = self.result.centers.shape
+        if self._chooser is not None or k * d >= _MOST_WORK_FOR_LATER:
+            return True
+        n_changed = self.result.history[-1].n_changed if self.result.history else None
+        return n_changed is not None and n_changed <= _FEW * surveyed.n_rows
 
     def assigned_sums(self, found: Array) -> Array:
         """Return the sums of the assignment, of which `found` may hold the changes alone.

@@ -198,13 +198,16 @@ def _label_block(rows, packed, rows_a_strip, labels):
     found = np.empty(rows_a_strip, np.int32)
     distances = np.empty(packed.transposed.shape[1], np.float64)
     chosen = np.empty(rows_a_strip, np.int64)
+    ahead = np.empty(rows_a_strip, np.int64)
     n_rows = rows.shape[0]
     for start in range(0, n_rows, rows_a_strip):
         count = min(rows_a_strip, n_rows - start)
         # A strip that is not full repeats its last row.
         for i in range(rows_a_strip):
             chosen[i] = start + min(i, count - 1)
-        transpose_strip(rows, chosen, packed.shift, strip)
+            ahead[i] = start + rows_a_strip + i
+        transpose_strip(rows, chosen, ahead, packed.shift, strip)
+        whole = count == rows_a_strip
         doubtful = nearest_in_strip(
             strip,
             packed.tiles,
@@ -213,12 +216,13 @@ def _label_block(rows, packed, rows_a_strip, labels):
             packed.n_tiles,
             packed.tiles_a_group,
             packed.bound,
-            found,
-            0,
+            labels if whole else found,
+            start if whole else 0,
             scores,
         )
-        for i in range(count):
-            labels[start + i] = found[i]
+        if not whole:
+            for i in range(count):
+                labels[start + i] = found[i]
         if doubtful != 0:
             bad_row = decide_again(
                 rows, chosen, count, doubtful, packed.transposed, distances, labels, start

@@ -18,6 +18,7 @@ import numpy as np
 
 from daskmeans.kernels.compile import inlined, summed_in_any_order
 from daskmeans.kernels.row_scores import ROWS_AT_ONCE, best_of_others
+from daskmeans.kernels.strip import prefetch_row
 from daskmeans.kernels.strip_bounds import KEPT_DOWN, SLACK, TINY, strip_bounds
 
 
@@ -59,8 +60,10 @@ def keep_strip_bounds(
     """Turn the scores of a strip into bounds, and keep them."""
     lower, least, upper, positions = scratch
     rows_a_strip = least.size
+    several = packed.n_groups > 1
     for i in range(n_rows):
-        positions[i] = packed.positions[labels[at + i]]
+        # A single group holds every place.
+        positions[i] = packed.positions[labels[at + i]] if several else 0
     # A row decided by the definition need not have the best score: none is taken for its own.
     left, i = doubtful, 0
     while left != 0 and i < n_rows:
@@ -70,7 +73,6 @@ def keep_strip_bounds(
         i += 1
     # Where a strip's rows are consecutive its bounds go to their place at once. Of a single group
     # they are not kept: all of it is looked at whenever the margin does not tell.
-    several = packed.n_groups > 1
     at_once = several and consecutive and n_rows == rows_a_strip
     strip_bounds(
         scores,
@@ -86,7 +88,9 @@ def keep_strip_bounds(
     )
     for i in range(n_rows):
         gone = bounds.label_drift[labels[at + i]]
-        bounds.margin[first + chosen[i]] = kept_margin(least[i] - upper[i], upper[i], gone)
+        least[i] = kept_margin(least[i] - upper[i], upper[i], gone)
+    for i in range(n_rows):
+        bounds.margin[first + chosen[i]] = least[i]
     if several and not at_once:
         for g in range(packed.n_groups):
             for i in range(n_rows):
@@ -166,6 +170,7 @@ def search_groups(
     for t in range(count):
         i = drifting[t]
         label = labels[first + i]
+        prefetch_row(rows, start + drifting[min(t + 2, count - 1)])
         sq_norms[t], sq_distances[t] = _shifted_and_distance(
             rows[start + i], packed.shift, packed.shifted[label], shifted[t]
         )

@@ -35,6 +35,7 @@ from daskmeans.kernels.lloyd import (
 )
 from daskmeans.kernels.moved_rows import move_rows, room_to_wait, wait_to_move
 from daskmeans.kernels.row_scores import ROWS_AT_ONCE
+from daskmeans.kernels.strip import prefetch_row
 from daskmeans.kernels.strip_bounds import SLACK, TINY
 from daskmeans.kernels.vector import GROUP_CENTERS
 from daskmeans.typing import Array, Labels
@@ -148,6 +149,7 @@ def _label_by_heads(
             continue
         for t in range(count):
             i = start + searched[t]
+            prefetch_row(rows, start + searched[min(t + 2, count - 1)])
             numbers[t] = first + i
             norms[t] = np.sqrt(shift_row(rows[i], packed.shift, shifted[t]))
             own[t] = _distance(shifted[t], packed.shifted[labels[first + i]])

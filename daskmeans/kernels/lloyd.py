@@ -81,6 +81,7 @@ def _lloyd_block(
     scores = np.empty((1 + 2 * packed.n_groups) * rows_a_strip, rows.dtype)
     found = np.empty(rows_a_chunk, np.int32)
     chosen = np.empty(rows_a_strip, np.int64)
+    ahead = np.empty(rows_a_strip, np.int64)
     distances = np.empty(k, np.float64)
 
     waiting = room_to_wait(rows, counted)
@@ -128,12 +129,14 @@ def _lloyd_block(
             # A strip that is not full repeats its last row.
             for i in range(rows_a_strip):
                 chosen[i] = start + at + min(i, in_strip - 1)
+                ahead[i] = start + at + rows_a_strip + i
             if searching:
                 for i in range(rows_a_strip):
                     chosen[i] = start + searched[at + min(i, in_strip - 1)]
+                    ahead[i] = start + searched[min(at + rows_a_strip + i, n_labelled - 1)]
             # These calls stand in `assign` too: a function that takes arrays may be called for few
             # strips only, for passing them costs as much as labelling a few rows.
-            transpose_strip(rows, chosen, packed.shift, strip)
+            transpose_strip(rows, chosen, ahead, packed.shift, strip)
             doubtful = nearest_in_strip(
                 strip,
                 packed.tiles,

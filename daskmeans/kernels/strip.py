@@ -17,6 +17,7 @@ from numba.extending import intrinsic
 
 from daskmeans.kernels.vector import (
     I64,
+    LINE_BYTES,
     TILE_CENTERS,
     VECTOR_BYTES,
     VECTORS,
@@ -25,21 +26,28 @@ from daskmeans.kernels.vector import (
     int64,
 )
 
+# Rows of more cache lines are wide: 32 of them would take a third of a first-level cache.
+WIDE_LINES = 8
+
 
 @intrinsic
 def transpose_strip(
     typingctx: Any,
     rows: Any,  # IN   (r, d) float32 or float64, C order
     chosen: Any,  # IN   (strip_rows,) int64, numbers of the rows
+    ahead: Any,  # IN   (strip_rows,) int64, rows of the strip after it; they need not exist
     shift: Any,  # IN   (dp,) dtype of rows, dp = d rounded up to a multiple of 4
     strip: Any,  # OUT  (dp * strip_rows,) dtype of rows, as (dp, strip_rows)
 ) -> tuple[Any, Callable[..., Any]]:
-    """Write `(rows[chosen] - shift).T` to `strip`."""
+    """Write `(rows[chosen] - shift).T` to `strip`, and ask for memory that is read next."""
     # Four features at a time: quads of rows i, i + 4, i + 8, ... are joined to one register, and
     # two rounds of shuffles inside quads leave one feature of consecutive rows in each register.
     # Reading rows along and writing columns one number at a time costs 3 cycles a number, as much
     # as scoring it against 50 centers; whole squares of lanes x lanes waste most of it for d < 8.
-    signature = types.void(rows, chosen, shift, strip)
+    # No processor foresees this order of reading, and waiting for memory took two thirds of a pass
+    # over rows of 4 or 16 features: each line of the next strip is asked for, or, where rows are
+    # wide and so a strip does not fit the first-level cache, the line after the next of each row.
+    signature = types.void(rows, chosen, ahead, shift, strip)
     n = VECTOR_BYTES // (rows.dtype.bitwidth // 8)
 
     def codegen(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> Any:
@@ -47,21 +55,41 @@ def transpose_strip(
         e, quad = Emitter(b, scalar, n), Emitter(b, scalar, 4)
         array = context.make_array(sig.args[0])(context, b, args[0])
         n_features = b.extract_value(array.shape, 1)
-        shift_data = data_pointer(context, b, sig.args[2], args[2])
-        strip_data = data_pointer(context, b, sig.args[3], args[3])
-        numbers = data_pointer(context, b, sig.args[1], args[1])
+        chosen_data, ahead_data, shift_data, strip_data = (
+            data_pointer(context, b, sig.args[i], args[i]) for i in (1, 2, 3, 4)
+        )
         n_quads = b.sdiv(b.add(n_features, int64(3)), int64(4))
-        offsets = [
-            b.mul(b.load(b.gep(numbers, [int64(i)])), n_features) for i in range(VECTORS * n)
-        ]
+
+        a_line = LINE_BYTES // e.itemsize
+        wide = b.icmp_signed(">", n_features, int64(WIDE_LINES * a_line))
+
+        # Kept in memory: there are more of them than registers.
+        offsets, asked = (cgutils.alloca_once(b, I64, VECTORS * n) for _ in range(2))
+        eight = Emitter(b, I64, 8)
+        for i in range(0, VECTORS * n, 8):
+            own, following = (
+                b.mul(eight.load(data, int64(i)), eight.splat(n_features))
+                for data in (chosen_data, ahead_data)
+            )
+            lines_on = b.add(own, ir.Constant(eight.vector, [2 * a_line] * 8))
+            eight.store(own, offsets, int64(i))
+            eight.store(b.select(wide, lines_on, following), asked, int64(i))
+
+        def start_of(row: int, feature: ir.Value, starts: ir.Value) -> ir.Value:
+            return b.add(b.load(b.gep(starts, [int64(row)])), feature)
+
         with cgutils.for_range(b, n_quads) as quads:
             first = b.mul(quads.index, int64(4))
+            at_line = b.icmp_signed("==", b.and_(first, int64(a_line - 1)), int64(0))
+            with b.if_then(at_line):
+                for row in range(VECTORS * n):
+                    e.prefetch(array.data, start_of(row, first, asked))
             mask = quad.lanes_below(b.sub(n_features, first))
             for v in range(VECTORS):
                 block = []
                 for i in range(4):
                     parts = [
-                        quad.load_masked(array.data, b.add(offsets[v * n + j], first), mask)
+                        quad.load_masked(array.data, start_of(v * n + j, first, offsets), mask)
                         for j in range(i, n, 4)
                     ]
                     while len(parts) > 1:
@@ -90,6 +118,28 @@ def transpose_strip(
                     moved = e.splat(b.load(b.gep(shift_data, [feature])))
                     position = b.add(b.mul(feature, int64(VECTORS * n)), int64(v * n))
                     e.store(b.fsub(column, moved), strip_data, position)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
+def prefetch_row(
+    typingctx: Any,
+    rows: Any,  # IN   (r, d), C order
+    number: Any,  # IN
+) -> tuple[Any, Callable[..., Any]]:
+    """Ask for the memory of a row, which is soon to be read."""
+    signature = types.void(rows, types.intp)
+
+    def codegen(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> Any:
+        e = Emitter(b, context.get_value_type(sig.args[0].dtype), 1)
+        array = context.make_array(sig.args[0])(context, b, args[0])
+        n_features = b.extract_value(array.shape, 1)
+        first = b.mul(args[1], n_features)
+        a_line = int64(LINE_BYTES // e.itemsize)
+        with cgutils.for_range_slice(b, int64(0), n_features, a_line, I64) as (feature, _):
+            e.prefetch(array.data, b.add(first, feature))
         return context.get_dummy_value()
 
     return signature, codegen

@@ -17,6 +17,7 @@ from llvmlite import ir
 from numba.core import cgutils, config
 
 VECTORS = 2  # vectors of rows in a strip
+LINE_BYTES = 64  # a cache line; where it is longer, some lines are asked for twice
 
 
 def _host_has_avx512() -> bool:
@@ -78,6 +79,15 @@ class Emitter:
 
     def store(self, value: ir.Value, base: ir.Value, offset: ir.Value) -> None:
         self.b.store(value, self.pointer(base, offset)).align = self.itemsize
+
+    def prefetch(self, base: ir.Value, offset: ir.Value) -> None:
+        """Ask for the cache line that holds a number, which need not lie within the array."""
+        arguments = [ir.PointerType(), I32, I32, I32]
+        ask = cgutils.get_or_insert_function(
+            self.b.module, ir.FunctionType(ir.VoidType(), arguments), "llvm.prefetch.p0"
+        )
+        read, most_local, data = (ir.Constant(I32, each) for each in (0, 3, 1))
+        self.b.call(ask, [self.b.gep(base, [offset]), read, most_local, data])
 
     def load_masked(self, base: ir.Value, offset: ir.Value, mask: ir.Value) -> ir.Value:
         """Load the lanes that `mask` names, zero elsewhere; other lanes' memory is not read."""

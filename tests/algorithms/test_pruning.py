@@ -18,6 +18,14 @@ from tests.estimators.test_parity import few_points_allowed
 from tests.losing import EVERYTHING, losing_row_state
 
 
+@pytest.fixture(autouse=True, scope="module")
+def bounds_from_the_first_pass():
+    """Keep bounds from the first pass on, to meet many changes of labels."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(daskmeans.algorithms.restarts, "_MOST_WORK_FOR_LATER", 0)
+        yield
+
+
 @pytest.fixture
 def clusters():
     """Rows (3000, 24) float32 around 40 overlapping middles."""
@@ -40,6 +48,16 @@ def test_auto_leaves_out_most_and_changes_nothing(clusters):
     assert pruned.history_[0].distances_computed == 1
     assert pruned.history_[-1].distances_computed < 0.2
     assert_equal_to_the_bit(answer(fit(clusters, "elkan")), answer(pruned))
+
+
+def test_little_work_a_row_keeps_no_bounds_until_few_rows_change(clusters, monkeypatch):
+    monkeypatch.setattr(daskmeans.algorithms.restarts, "_MOST_WORK_FOR_LATER", 40 * 24 + 1)
+    pruned = fit(clusters)
+    few = next(i for i, record in enumerate(pruned.history_) if record.n_changed <= 30)
+    assert few > 2
+    assert {record.distances_computed for record in pruned.history_[: few + 2]} == {1.0}
+    assert pruned.history_[few + 2].distances_computed < 0.5
+    assert_equal_to_the_bit(answer(pruned), answer(fit(clusters, "lloyd")))
 
 
 @pytest.mark.parametrize("algorithm", ["auto", "lloyd"])

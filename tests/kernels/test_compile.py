@@ -43,9 +43,9 @@ def fit(dtype, n, d):
     model.fit(rows).predict(rows)
     model.transform(rows)
     kmeans_parallel(rows, 3, random_state=0)
-    # Enough work a row that bounds are kept.
-    rows = np.random.default_rng(d).uniform(0, 200, size=(200, 20 * d)).astype(dtype)
-    KMeans(40, init=rows[:40], max_iter=3).fit(rows)
+    # Enough work a row that bounds are kept from the first pass on.
+    rows = np.random.default_rng(d).uniform(0, 200, size=(200, 60 + d)).astype(dtype)
+    KMeans(150, init=rows[:150], max_iter=3).fit(rows)
 
 assert not any(signatures().values()), "something was compiled at import"
 fit(np.float64, 53, 5)
