@@ -11,6 +11,7 @@ from daskmeans.algorithms.drift import Drift, centers_a_group
 from daskmeans.algorithms.heads import LARGEST_HEAD, Directions, HeadChooser
 from daskmeans.algorithms.survey import Run, Surveyed
 from daskmeans.blocks.row_state import StateKey, bytes_a_row
+from daskmeans.kernels.csr_sums import MovedRows, SumsOrRows, as_sums
 from daskmeans.typing import Array
 
 # Squared distances between these are far from the ends of float32, in which bounds are kept.
@@ -92,7 +93,8 @@ class RestartState:
     previous : ndarray of shape (k, d), float64, or None
         The centers before, by which labels of rows are made again; None before the first iteration.
     sums : ndarray of shape (k, s), int64, or None
-        Sums of the rows by the nearest of `previous`, to which changes are added.
+        Sums of the rows by the nearest of `previous`, to which changes are added; None too where
+        no iteration is to be made from here.
     n_iter : int
     reason : str
         As of `LloydResult`; that of a restart which runs is "max_iter".
@@ -148,15 +150,22 @@ class Restart:
             self._directions = self._chooser.choose(centers)
         self._drift = Drift.start(centers, step, grouped=self._directions is None)
 
-    def assigned_sums(self, found: Array) -> Array:
+    def assigned_sums(self, found: SumsOrRows) -> Array:
         """Return the sums of the assignment, of which `found` may hold the changes alone.
 
-        They are kept for the next one, and not to be written to.
+        They are kept for the next one, which adds its changes to them, and are not to be written to
+        by others.
         """
-        if self._state is not None and self._sums is not None:
-            found = self._sums + found
-        self._sums = found
-        return found
+        if self._state is None:
+            self._sums = as_sums(found)
+        elif self._sums is None:
+            # A partial may be held elsewhere too, and this is to be written to.
+            self._sums = as_sums(found) if isinstance(found, MovedRows) else found.copy()
+        elif isinstance(found, MovedRows):
+            found.add_to(self._sums)
+        else:
+            self._sums += found
+        return self._sums
 
     def move(self, new: Array) -> None:
         """Go on to new centers."""
@@ -171,13 +180,17 @@ class Restart:
         """Whether it goes on where iterations are left."""
         return self.result.reason == _RUNNING
 
-    def state(self) -> RestartState:
-        """Return all that the next iteration depends on."""
+    def state(self, *, with_sums: bool) -> RestartState:
+        """Return all that the next iteration depends on.
+
+        Without sums, which take a copy, no iteration can be made from it.
+        """
         result = self.result
+        sums = self._sums.copy() if with_sums and self._sums is not None else None
         return RestartState(
             result.centers,
             self._previous,
-            self._sums,
+            sums,
             result.n_iter,
             result.reason,
             tuple(result.history),
@@ -188,7 +201,8 @@ class Restart:
         result = self.result
         result.centers, result.n_iter = state.centers, state.n_iter
         result.reason, result.history = state.reason, list(state.history)
-        self._previous, self._sums, self._drift = state.previous, state.sums, None
+        self._previous, self._drift = state.previous, None
+        self._sums = None if state.sums is None else state.sums.copy()
         self._directions = None
 
 

@@ -16,16 +16,16 @@ from daskmeans.kernels.assign import label_block
 from daskmeans.kernels.compile import inlined, kernel, rarely_called
 from daskmeans.kernels.csr import CSRRows
 from daskmeans.kernels.csr_scores import SCORE_LANES, nearest_in_lanes, sum_of_squares
-from daskmeans.kernels.labelled_sums import sum_labelled
-from daskmeans.kernels.lloyd import CLEAN, NOT_FINITE, OUT_OF_RANGE, lloyd_block, sum_block
+from daskmeans.kernels.csr_sums import MovedRows, SumsOrRows, sums_of_rows
+from daskmeans.kernels.lloyd import NOT_FINITE
 from daskmeans.typing import Array, Labels
 
 _SINGLE, _DOUBLE = 2.0**-24, 2.0**-53  # units of rounding
 _SINGLE_TINY, _DOUBLE_TINY = 2.0**-126, 2.0**-1022
 # Products of numbers beyond this are left to float64.
 _LARGEST_SINGLE = 1e37
-# Quantised numbers stay below this, see `quantised_sums.MAGIC`.
-_LARGEST_NUMBER = 2.0**51
+# Lines of centers that are laid out at a time: 28 kB for 112 centers.
+_LINES = 32
 
 
 class CentersOfSparse(NamedTuple):
@@ -42,43 +42,54 @@ def pack_for_sparse(centers: Array) -> CentersOfSparse:
     """Lay centers of shape (k, d), float64, out."""
     k, d = centers.shape
     width = -(-k // SCORE_LANES) * SCORE_LANES
-    # Hashed features are zero for the most part, in all centers.
-    in_use = np.zeros(d, bool)
-    for center in centers:
-        np.logical_or(in_use, center, out=in_use)
-    features = np.flatnonzero(in_use)
-    places = np.zeros(d, np.int32)
-    places[features] = np.arange(1, len(features) + 1)
-    table = np.zeros((len(features) + 1, width), np.float32)
-    _fill_table(centers, features, table)
+    # Hashed features are zero for the most part, in all centers: memory that lines would take which
+    # are not needed is not touched.
+    table = np.empty((d + 1, width), np.float32)
+    places, sq_norms = np.empty(d, np.int32), np.empty(k)
+    n_lines = _lay_out(centers, table, places, sq_norms)
     half_norms = np.full(width, np.inf, np.float32)
-    sq_norms = sq_norms_of(centers)
     # Squares of large numbers leave the range of float32.
     with np.errstate(over="ignore"):
         half_norms[:k] = sq_norms / 2
-    return CentersOfSparse(table.reshape(-1), places, half_norms, centers, sq_norms)
+    return CentersOfSparse(table[:n_lines].reshape(-1), places, half_norms, centers, sq_norms)
 
 
 @kernel
-def _fill_table(
+def _lay_out(
     centers,  # IN  (k, d) float64
-    features,  # IN  (c,) int64
-    table,  # OUT (c + 1, w) float32; its first line stays
+    table,  # OUT (d + 1, w) float32, lines in use: the first is zero
+    places,  # OUT (d,) int32
+    sq_norms,  # OUT (k,) float64
 ):
-    # Some lines at a time, which stay in the cache while the centers are gone through.
-    for first in range(0, features.size, 64):
-        last = min(first + 64, features.size)
-        for j in range(centers.shape[0]):
-            for i in range(first, last):
-                table[i + 1, j] = -centers[j, features[i]]
-
-
-def sq_norms_of(centers: Array) -> Array:
-    """Return the squared length of each center, (k,)."""
-    # One by one: all squares at once would take as much memory as the centers. Without BLAS, whose
-    # threads would get into each other's way.
-    with np.errstate(over="ignore"):
-        return np.array([np.square(center).sum() for center in centers])
+    # Some features at a time, whose lines stay in the cache while the centers are gone through.
+    # Returns the number of lines.
+    k, d = centers.shape
+    width = table.shape[1]
+    lines = np.zeros((_LINES, width))
+    squares, part = np.zeros(width), np.empty(width)
+    table[0] = 0.0
+    n_lines = 1
+    for first in range(0, d, _LINES):
+        in_part = min(_LINES, d - first)
+        for j in range(k):
+            for i in range(in_part):
+                lines[i, j] = centers[j, first + i]
+        part[:] = 0.0
+        for i in range(in_part):
+            line, written = lines[i], table[n_lines]
+            in_use = False
+            for j in range(width):
+                in_use |= line[j] != 0.0
+            places[first + i] = n_lines if in_use else 0
+            if in_use:
+                for j in range(width):
+                    written[j] = -line[j]
+                    part[j] += line[j] * line[j]
+                n_lines += 1
+        for j in range(width):
+            squares[j] += part[j]
+    sq_norms[:] = squares[:k]
+    return n_lines
 
 
 @inlined
@@ -131,8 +142,8 @@ def _label_again(data, indices, start, stop, centers, sq_norms, largest, norm, s
             product += np.float64(data[place]) * centers[j, indices[place]]
         scores[j] = 0.5 * sq_norms[j] - product
         best = min(best, scores[j])
-    # A squared norm is summed in any order: some more operations.
-    limit = _limit(stop - start + 64.0 + np.log2(d + 1.0), _DOUBLE, _DOUBLE_TINY, norm, largest, d)
+    # A squared norm takes more operations, see `_lay_out`.
+    limit = _limit(stop - start + 64.0 + d / _LINES, _DOUBLE, _DOUBLE_TINY, norm, largest, d)
     label, n_near = -1, 0
     for j in range(k):
         if not (scores[j] - best > limit):
@@ -216,134 +227,47 @@ def _(rows: CSRRows, packed: CentersOfSparse, labels: Labels) -> int:
     return int(_label_sparse(rows.data, rows.indices, rows.indptr, packed, labels))
 
 
-@inlined
-def _add_row(data, indices, start, stop, weight, scale, squares, sums, to, taken_from):
-    """Add a quantised row to one cluster's sums, and take it from another's unless that is -1.
-
-    As `quantised_sums.add_rows` does with a shift of zero. Return whether it is out of range.
-    """
-    strange = False
-    squares[:] = 0.0
-    for place in range(start, stop):
-        x = np.float64(data[place])
-        f = indices[place]
-        # In the order in which a dense row's squares are summed.
-        squares[f & 7] += x * x
-        scaled = np.rint(weight * x * scale[f])
-        inside = abs(scaled) < _LARGEST_NUMBER
-        strange |= not inside
-        number = np.int64(scaled) if inside else np.int64(0)
-        sums[to, f] += number
-        if taken_from >= 0:
-            sums[taken_from, f] -= number
-    width = 8
-    while width > 1:
-        width //= 2
-        for lane in range(width):
-            squares[lane] += squares[lane + width]
-    last = sums.shape[1] - 1
-    for column, value in ((last - 1, squares[0]), (last, 1.0)):
-        scaled = np.rint(weight * value * scale[column])
-        inside = abs(scaled) < _LARGEST_NUMBER
-        strange |= not inside
-        number = np.int64(scaled) if inside else np.int64(0)
-        sums[to, column] += number
-        if taken_from >= 0:
-            sums[taken_from, column] -= number
-    return strange
-
-
-@kernel
-def _lloyd_sparse(
-    data,  # IN    (m,) float32 or float64
-    indices,  # IN    (m,) int32
-    indptr,  # IN    (r + 1,) int64
-    weights,  # IN    (r,) float64, or (1,) for one weight
-    packed,  # IN    CentersOfSparse
-    scale,  # IN    (s,) float64 powers of two
-    sums,  # INOUT (k, s) int64
-    labels,  # INOUT (r,) int32
-    counted,  # IN    labels are those of the pass before, whose rows are in the sums
-):
-    best, second = np.empty(SCORE_LANES, np.float32), np.empty(SCORE_LANES, np.float32)
-    numbers = np.empty(SCORE_LANES, np.int32)
-    scores = np.empty(packed.sq_norms.size)
-    squares = np.empty(8)
-    largest = np.sqrt(packed.sq_norms.max())
-    n_changed = 0
-    strange = False
-    for i in range(labels.size):
-        start, stop = indptr[i], indptr[i + 1]
-        label = _nearest(data, indices, start, stop, packed, largest, best, second, numbers, scores)
-        if label < 0:
-            return NOT_FINITE, i, n_changed
-        if counted and label == labels[i]:
-            continue
-        weight = weights[i if weights.size > 1 else 0]
-        before = labels[i] if counted else -1
-        strange |= _add_row(data, indices, start, stop, weight, scale, squares, sums, label, before)
-        labels[i] = label
-        n_changed += 1
-    return OUT_OF_RANGE if strange else CLEAN, -1, n_changed
-
-
-@lloyd_block.register
-def _(
+def lloyd_sparse(
     rows: CSRRows,
     weights: Array,
     packed: CentersOfSparse,
-    shift: Array,
     scale: Array,
-    sums: Array,
     labels: Labels,
     *,
-    first: int = 0,
     counted: bool = False,
-    bounds: None = None,
-    bounded: bool = False,
-) -> tuple[int, int, int, int]:
-    """Every distance is computed: no bounds are kept for sparse rows. `shift` is zero."""
-    status, row, n_changed = _lloyd_sparse(
-        rows.data,
-        rows.indices,
-        rows.indptr,
-        weights,
-        packed,
-        scale,
-        sums,
-        labels[first : first + len(rows)],
-        counted,
-    )
-    return int(status), int(row), int(n_changed), len(rows) * len(packed.centers)
+) -> tuple[int, int, int, SumsOrRows]:
+    """Label sparse rows, and sum those whose label is new: all, where they had none.
 
+    Every distance is computed: no bounds are kept for sparse rows.
 
-@kernel
-def _sum_sparse(data, indices, indptr, labels, weights, scale, sums):
-    squares = np.empty(8)
-    strange = False
-    for i in range(indptr.size - 1):
-        strange |= _add_row(
-            data,
-            indices,
-            indptr[i],
-            indptr[i + 1],
-            weights[i if weights.size > 1 else 0],
-            scale,
-            squares,
-            sums,
-            labels[i if labels.size > 1 else 0],
-            -1,
-        )
-    return OUT_OF_RANGE if strange else CLEAN
+    Parameters
+    ----------
+    rows : CSRRows of shape (r, d)
+    weights : ndarray of shape (r,) or (1,), float64
+    packed : CentersOfSparse
+    scale : ndarray of shape (sums_width(d),), float64
+    labels : ndarray of shape (r,), int32; overwritten
+    counted : bool
+        `labels` are those of the pass before: rows whose label changed come to their new cluster
+        and are taken from their old one.
 
-
-@sum_labelled.register
-def _(
-    rows: CSRRows, labels: Labels, weights: Array, shift: Array, scale: Array, sums: Array
-) -> int:
-    return int(_sum_sparse(rows.data, rows.indices, rows.indptr, labels, weights, scale, sums))
-
-
-@sum_block.register
-def _(rows: CSRRows, weights: Array, shift: Array, scale: Array, sums: Array) -> int:
-    return sum_labelled(rows, np.zeros(1, np.int32), weights, shift, scale, sums)
+    Returns
+    -------
+    status, row, n_changed : int
+        As of `lloyd.lloyd_block`.
+    sums : ndarray of shape (k, s), int64, or MovedRows
+        They mean nothing unless the status is CLEAN.
+    """
+    found = np.empty_like(labels) if counted else labels
+    shape = len(packed.centers), len(scale)
+    row = label_block(rows, packed, found)
+    if row >= 0:
+        return NOT_FINITE, row, 0, MovedRows(shape)
+    if counted:
+        chosen = np.flatnonzero(found != labels)
+        to, taken_from = found[chosen], labels[chosen]
+        labels[chosen] = to
+    else:
+        chosen, to, taken_from = np.arange(len(rows)), labels.copy(), np.empty(0, np.int32)
+    status, sums = sums_of_rows(rows, chosen, to, taken_from, weights, scale, shape[0])
+    return status, -1, len(chosen), sums
