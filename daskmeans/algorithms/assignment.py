@@ -19,7 +19,7 @@ from daskmeans.blocks.row_state import RowState, StateKey, forget, remembered
 from daskmeans.errors import RowsError
 from daskmeans.kernels.assign import PackedCenters, label_block, pack_centers
 from daskmeans.kernels.csr import AnyRows, CSRRows
-from daskmeans.kernels.csr_assign import lloyd_sparse, pack_for_sparse
+from daskmeans.kernels.csr_assign import LayoutForSparse, lloyd_sparse
 from daskmeans.kernels.csr_sums import MovedRows, SumsOrRows
 from daskmeans.kernels.distances import add_terms, sq_distances_to_own
 from daskmeans.kernels.heads import Heads, lloyd_block_by_heads
@@ -77,7 +77,10 @@ class CenterSet:
     def packed_for(self, rows: AnyRows) -> Any:
         """Return the layout for rows as they were read, made when the first of their kind come."""
         if isinstance(rows, CSRRows):
-            return self._laid_out("sparse", lambda: pack_for_sparse(self.centers))
+            layout: LayoutForSparse = self._laid_out(
+                "sparse", lambda: LayoutForSparse(self.centers)
+            )
+            return layout.finished()
         dtype = rows.dtype
         return self._laid_out(
             dtype.name, lambda: _packed(self.centers, self.shift, dtype, self.drift)
@@ -146,12 +149,15 @@ class Assignment:
         Where the rows' labels and bounds are kept for the next assignment; None: nowhere.
     previous : ndarray of shape (k, d), float64, or None
         The centers of assignment `step - 1`, by which labels that were lost are made again.
+    still : bool
+        They are these centers, too.
     """
 
     centers: CenterSet
     step: int = 1
     state: StateKey | None = None
     previous: Array | None = None
+    still: bool = False
 
 
 class Assigned(NamedTuple):
@@ -197,11 +203,7 @@ def assign(block: Block, assignment: Assignment, quantisation: Quantisation) -> 
         state.labels[:] = before.label(block)
         state.bounded_since = 0
         n_distances = len(block) * len(centers.centers)
-    elif (
-        counted
-        and assignment.previous is not None
-        and np.array_equal(assignment.previous, centers.centers)
-    ):
+    elif counted and assignment.still:
         state.step = assignment.step
         shape = len(centers.centers), sums_width(block.rows.shape[1])
         return Assigned(MovedRows(shape), state.labels, 0, 0)

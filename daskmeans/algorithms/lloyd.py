@@ -20,6 +20,7 @@ from daskmeans.algorithms.assignment import (
     changed_rows,
 )
 from daskmeans.algorithms.fit_state import LloydState
+from daskmeans.algorithms.in_parts import by_clusters
 from daskmeans.algorithms.restarts import (
     IterationRecord,
     LloydResult,
@@ -272,7 +273,7 @@ def _iterations(
                     run.bytes_read - bytes_read,
                 )
             )
-            restart.move(new_centers)
+            restart.move(new_centers, shift)
             if shift == 0.0:
                 result.reason = "center shift zero"
             elif shift <= limit:
@@ -306,7 +307,24 @@ def _means(surveyed: Surveyed, sums: Array, old: Array) -> tuple[Array, float, A
     either, joins the heaviest one, as in scikit-learn: its center is never the origin.
     """
     quantisation = surveyed.quantisation
-    means, squares, sq_shifts = means_of_sums(sums, quantisation.shift, quantisation.scale, old)
+    means, squares, sq_shifts = np.empty(old.shape), np.empty(len(old)), np.empty(len(old))
+    # Products with the inverse of a power of two are exact.
+    inverse = np.zeros(len(quantisation.scale))
+    np.divide(1.0, quantisation.scale, out=inverse, where=quantisation.scale > 0)
+
+    def of_clusters(first: int, last: int) -> None:
+        part = slice(first, last)
+        means_of_sums(
+            sums[part],
+            quantisation.shift,
+            inverse,
+            old[part],
+            means[part],
+            squares[part],
+            sq_shifts[part],
+        )
+
+    by_clusters(of_clusters, *old.shape)
     empty = sums[:, -1] == 0
     if empty.any():
         means[empty] = means[np.argmax(sums[:, -1])]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from daskmeans.algorithms.assignment import Assignment, CenterSet
 from daskmeans.algorithms.drift import Drift, centers_a_group
 from daskmeans.algorithms.heads import LARGEST_HEAD, Directions, HeadChooser
+from daskmeans.algorithms.in_parts import by_clusters
 from daskmeans.algorithms.survey import Run, Surveyed
 from daskmeans.blocks.row_state import StateKey, bytes_a_row
 from daskmeans.kernels.csr_sums import MovedRows, SumsOrRows, as_sums
@@ -132,6 +134,7 @@ class Restart:
         self._drift: Drift | None = None
         self._directions: Directions | None = None
         self._sums: Array | None = None
+        self._still = False
 
     def assignment(self, surveyed: Surveyed) -> Assignment:
         """Return the assignment to the present centers."""
@@ -139,7 +142,7 @@ class Restart:
         if self._bounded:
             self._start_drift(centers, step)
         center_set = CenterSet.make(centers, surveyed.shift, self._drift, self._directions)
-        return Assignment(center_set, step, self._state, self._previous)
+        return Assignment(center_set, step, self._state, self._previous, self._still)
 
     def _start_drift(self, centers: Array, step: int) -> None:
         """Begin to keep bounds, or begin anew, where that is due."""
@@ -162,14 +165,17 @@ class Restart:
             # A partial may be held elsewhere too, and this is to be written to.
             self._sums = as_sums(found) if isinstance(found, MovedRows) else found.copy()
         elif isinstance(found, MovedRows):
-            found.add_to(self._sums)
+            add_to = partial(found.add_to, self._sums)
+            by_clusters(add_to, len(self._sums), found.n_numbers // len(self._sums))
         else:
             self._sums += found
         return self._sums
 
-    def move(self, new: Array) -> None:
-        """Go on to new centers."""
+    def move(self, new: Array, shift: float) -> None:
+        """Go on to new centers, whose squared distances to the old ones add up to `shift`."""
         self._previous = self.result.centers
+        # Squares of small distances vanish.
+        self._still = shift == 0.0 and np.array_equal(self._previous, new)
         if self._drift is not None:
             self._drift = self._drift.after(self._previous, new)
         self.result.centers = new
@@ -203,6 +209,7 @@ class Restart:
         result.reason, result.history = state.reason, list(state.history)
         self._previous, self._drift = state.previous, None
         self._sums = None if state.sums is None else state.sums.copy()
+        self._still = False
         self._directions = None
 
 

@@ -8,6 +8,9 @@ definition, feature by feature: so a row has the label that it has as a dense on
 
 from __future__ import annotations
 
+import threading
+from collections import deque
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -26,70 +29,121 @@ _SINGLE_TINY, _DOUBLE_TINY = 2.0**-126, 2.0**-1022
 _LARGEST_SINGLE = 1e37
 # Lines of centers that are laid out at a time: 28 kB for 112 centers.
 _LINES = 32
+# Numbers of centers that a thread lays out at a time.
+_NUMBERS_A_PART = 1 << 16
 
 
 class CentersOfSparse(NamedTuple):
     """Centers in the layouts that the kernels of sparse rows read. They are not shifted."""
 
-    table: Array  # (c * w,) float32: -centers, feature by feature; w = k rounded up to whole lanes
+    # -centers, feature by feature; w = k rounded up to whole lanes. Lines without a place may hold
+    # anything.
+    table: Array  # ((d + 1) * w,) float32
     places: Array  # (d,) int32, line of the table for each feature; 0 where all centers are zero
     half_norms: Array  # (w,) float32, infinity past k
     centers: Array  # (k, d) float64
     sq_norms: Array  # (k,) float64
 
 
+class LayoutForSparse:
+    """Centers that are being laid out, by all threads that ask for them.
+
+    Parameters
+    ----------
+    centers : ndarray of shape (k, d), float64
+    """
+
+    def __init__(self, centers: Array) -> None:
+        k, d = centers.shape
+        width = -(-k // SCORE_LANES) * SCORE_LANES
+        step = _LINES * max(1, _NUMBERS_A_PART // (k * _LINES))
+        self._centers = centers
+        # Hashed features are zero for the most part, in all centers: memory for lines that are not
+        # needed is not touched.
+        self._table = np.empty((d + 1, width), np.float32)
+        self._places = np.empty(d, np.int32)
+        self._parts = [(start, min(start + step, d)) for start in range(0, d, step)]
+        self._squares = np.empty((len(self._parts), width))
+        self._todo = deque(range(len(self._parts)))
+        self._n_left = len(self._parts)
+        self._change = threading.Condition()
+        self._table[0] = 0.0
+
+    def finished(self) -> CentersOfSparse:
+        """Lay out what no other thread does, and return the whole once it is there."""
+        while True:
+            with self._change:
+                while not self._todo and self._n_left:
+                    self._change.wait()
+                if not self._n_left:
+                    return self._whole
+                number = self._todo.popleft()
+            start, stop = self._parts[number]
+            done = False
+            try:
+                _lay_out(
+                    self._centers, start, stop, self._table, self._places, self._squares[number]
+                )
+                done = True
+            finally:
+                with self._change:
+                    if done:
+                        self._n_left -= 1
+                    else:
+                        self._todo.append(number)
+                    self._change.notify_all()
+
+    @cached_property
+    def _whole(self) -> CentersOfSparse:
+        k = len(self._centers)
+        sq_norms = self._squares[:, :k].sum(axis=0)
+        half_norms = np.full(self._table.shape[1], np.inf, np.float32)
+        # Squares of large numbers leave the range of float32.
+        with np.errstate(over="ignore"):
+            half_norms[:k] = sq_norms / 2
+        table = self._table.reshape(-1)
+        return CentersOfSparse(table, self._places, half_norms, self._centers, sq_norms)
+
+
 def pack_for_sparse(centers: Array) -> CentersOfSparse:
     """Lay centers of shape (k, d), float64, out."""
-    k, d = centers.shape
-    width = -(-k // SCORE_LANES) * SCORE_LANES
-    # Hashed features are zero for the most part, in all centers: memory that lines would take which
-    # are not needed is not touched.
-    table = np.empty((d + 1, width), np.float32)
-    places, sq_norms = np.empty(d, np.int32), np.empty(k)
-    n_lines = _lay_out(centers, table, places, sq_norms)
-    half_norms = np.full(width, np.inf, np.float32)
-    # Squares of large numbers leave the range of float32.
-    with np.errstate(over="ignore"):
-        half_norms[:k] = sq_norms / 2
-    return CentersOfSparse(table[:n_lines].reshape(-1), places, half_norms, centers, sq_norms)
+    return LayoutForSparse(centers).finished()
 
 
 @kernel
 def _lay_out(
     centers,  # IN  (k, d) float64
-    table,  # OUT (d + 1, w) float32, lines in use: the first is zero
+    start,  # IN  first feature
+    stop,  # IN  one past the last
+    table,  # OUT (d + 1, w) float32, lines in use from start + 1 on
     places,  # OUT (d,) int32
-    sq_norms,  # OUT (k,) float64
+    squares,  # OUT (w,) float64, the part of these features in the squared norms
 ):
     # Some features at a time, whose lines stay in the cache while the centers are gone through.
-    # Returns the number of lines.
-    k, d = centers.shape
+    k = centers.shape[0]
     width = table.shape[1]
     lines = np.zeros((_LINES, width))
-    squares, part = np.zeros(width), np.empty(width)
-    table[0] = 0.0
-    n_lines = 1
-    for first in range(0, d, _LINES):
-        in_part = min(_LINES, d - first)
+    part = np.empty(width)
+    squares[:] = 0.0
+    at = start + 1
+    for first in range(start, stop, _LINES):
+        in_part = min(_LINES, stop - first)
         for j in range(k):
             for i in range(in_part):
                 lines[i, j] = centers[j, first + i]
         part[:] = 0.0
         for i in range(in_part):
-            line, written = lines[i], table[n_lines]
+            # A line that is zero is written over by the next one.
             in_use = False
             for j in range(width):
-                in_use |= line[j] != 0.0
-            places[first + i] = n_lines if in_use else 0
-            if in_use:
-                for j in range(width):
-                    written[j] = -line[j]
-                    part[j] += line[j] * line[j]
-                n_lines += 1
+                center = lines[i, j]
+                in_use |= center != 0.0
+                table[at, j] = -center
+                part[j] += center * center
+            places[first + i] = at if in_use else 0
+            at += in_use
         for j in range(width):
             squares[j] += part[j]
-    sq_norms[:] = squares[:k]
-    return n_lines
 
 
 @inlined
@@ -129,12 +183,13 @@ def sq_distance_by_definition(data, indices, start, stop, center):
 
 
 @rarely_called
-def _label_again(data, indices, start, stop, centers, sq_norms, largest, norm, scores):
+def _label_again(data, indices, start, stop, centers, sq_norms, largest, scores):
     """Label a row in float64, by the definition where that leaves a doubt; -1 if not finite."""
     k, d = centers.shape
     for place in range(start, stop):
         if not np.isfinite(data[place]):
             return -1
+    norm = np.sqrt(sum_of_squares(data, start, stop))
     best = np.inf
     for j in range(k):
         product = 0.0
@@ -142,8 +197,10 @@ def _label_again(data, indices, start, stop, centers, sq_norms, largest, norm, s
             product += np.float64(data[place]) * centers[j, indices[place]]
         scores[j] = 0.5 * sq_norms[j] - product
         best = min(best, scores[j])
-    # A squared norm takes more operations, see `_lay_out`.
-    limit = _limit(stop - start + 64.0 + d / _LINES, _DOUBLE, _DOUBLE_TINY, norm, largest, d)
+    # A squared norm takes more operations: in a part of the lines, over these parts in a part of
+    # the features, and over those.
+    count = stop - start + 2.0 * _LINES + 2.0 * d / _LINES
+    limit = _limit(count, _DOUBLE, _DOUBLE_TINY, norm, largest, d)
     label, n_near = -1, 0
     for j in range(k):
         if not (scores[j] - best > limit):
@@ -161,59 +218,47 @@ def _label_again(data, indices, start, stop, centers, sq_norms, largest, norm, s
     return label
 
 
-@inlined
-def _nearest(data, indices, start, stop, packed, largest, best, second, numbers, scores):
-    """Return the label of a row, or -1 if it is not finite."""
-    norm = np.sqrt(sum_of_squares(data, start, stop))
-    # NaN and infinity fail this too.
-    if norm * largest + largest * largest + norm < _LARGEST_SINGLE:
-        nearest_in_lanes(
-            data,
-            indices,
-            start,
-            stop,
-            packed.half_norms,
-            packed.table,
-            packed.places,
-            best,
-            second,
-            numbers,
-        )
-        least, next_one, label = best[0], second[0], numbers[0]
-        for lane in range(1, SCORE_LANES):
-            score = best[lane]
-            nearer = score < least
-            loser = least if nearer else score
-            least = score if nearer else least
-            label = numbers[lane] if nearer else label
-            next_one = min(next_one, min(loser, second[lane]))
-        limit = _limit(
-            np.float64(stop - start), _SINGLE, _SINGLE_TINY, norm, largest, packed.centers.shape[1]
-        )
-        if np.float64(next_one) - np.float64(least) > limit:
-            return label
-    return _label_again(
-        data, indices, start, stop, packed.centers, packed.sq_norms, largest, norm, scores
-    )
-
-
 @kernel
-def _label_sparse(data, indices, indptr, packed, labels):
-    best, second = np.empty(SCORE_LANES, np.float32), np.empty(SCORE_LANES, np.float32)
-    numbers = np.empty(SCORE_LANES, np.int32)
-    scores = np.empty(packed.sq_norms.size)
+def _label_sparse(
+    data,  # IN  (m,) float32 or float64
+    indices,  # IN  (m,) int32
+    indptr,  # IN  (r + 1,) int64
+    packed,  # IN  CentersOfSparse
+    labels,  # OUT (r,) int32
+):
+    # Returns the first row that is not finite, or -1. Nothing in the first loop takes an array from
+    # a tuple or hands it to a function: each time its references are counted, which together took
+    # as long as labelling the row.
+    half_norms, table, places = packed.half_norms, packed.table, packed.places
+    d = packed.centers.shape[1]
     largest = np.sqrt(packed.sq_norms.max())
+    best, second = np.empty(1, np.float32), np.empty(1, np.float32)
+    doubtful = np.empty(labels.size, np.int64)
+    n_doubtful = 0
     for i in range(labels.size):
-        label = _nearest(
+        start, stop = indptr[i], indptr[i + 1]
+        norm = np.sqrt(sum_of_squares(data, start, stop))
+        sure = False
+        # NaN and infinity fail this too.
+        if norm * largest + largest * largest + norm < _LARGEST_SINGLE:
+            labels[i] = nearest_in_lanes(
+                data, indices, start, stop, half_norms, table, places, best, second
+            )
+            limit = _limit(np.float64(stop - start), _SINGLE, _SINGLE_TINY, norm, largest, d)
+            sure = np.float64(second[0]) - np.float64(best[0]) > limit
+        doubtful[n_doubtful] = i
+        n_doubtful += not sure
+    scores = np.empty(packed.sq_norms.size)
+    for n in range(n_doubtful):
+        i = doubtful[n]
+        label = _label_again(
             data,
             indices,
             indptr[i],
             indptr[i + 1],
-            packed,
+            packed.centers,
+            packed.sq_norms,
             largest,
-            best,
-            second,
-            numbers,
             scores,
         )
         if label < 0:
@@ -260,7 +305,7 @@ def lloyd_sparse(
     """
     found = np.empty_like(labels) if counted else labels
     shape = len(packed.centers), len(scale)
-    row = label_block(rows, packed, found)
+    row = int(_label_sparse(rows.data, rows.indices, rows.indptr, packed, found))
     if row >= 0:
         return NOT_FINITE, row, 0, MovedRows(shape)
     if counted:

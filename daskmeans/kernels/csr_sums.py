@@ -37,9 +37,9 @@ class QuantisedRows(NamedTuple):
     to: Array  # (r,) int32
     taken_from: Array  # (r,) int32, or (0,) where they are taken from none
 
-    def add_to(self, sums: Array) -> None:
-        """Add the rows to sums of shape (k, s), and take them from these, in place."""
-        _add(self.numbers, self.columns, self.ends, self.to, self.taken_from, sums)
+    def add_to(self, sums: Array, first: int, last: int) -> None:
+        """Add the rows to sums of shape (k, s), and take them from these, as `MovedRows` does."""
+        _add(self.numbers, self.columns, self.ends, self.to, self.taken_from, first, last, sums)
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,10 @@ class MovedRows:
     def n_numbers(self) -> int:
         return sum(len(part.numbers) for part in self.parts)
 
-    def add_to(self, sums: Array) -> None:
-        """Add to sums of shape (k, s), in place."""
+    def add_to(self, sums: Array, first: int = 0, last: int | None = None) -> None:
+        """Add to sums of shape (k, s), in place; only to clusters `first` to `last - 1`."""
         for part in self.parts:
-            part.add_to(sums)
+            part.add_to(sums, first, self.shape[0] if last is None else last)
 
 
 SumsOrRows: TypeAlias = Array | MovedRows
@@ -175,7 +175,7 @@ def _summed(
             weights,
             scale,
         )
-        found.add_to(sums)
+        found.add_to(sums, 0, len(sums))
         worst, first = max(worst, status), part.stop
     return worst
 
@@ -253,16 +253,20 @@ def _add(
     ends,  # IN    (r + 1,) int64
     to,  # IN    (r,) int32
     taken_from,  # IN    (r,) int32, or (0,)
+    first,  # IN    clusters before this one are left as they are
+    last,  # IN    this one and those after it too
     sums,  # INOUT (k, s) int64
 ):
     for i in range(to.size):
-        own = sums[to[i]]
-        for place in range(ends[i], ends[i + 1]):
-            own[columns[place]] += numbers[place]
-        if taken_from.size > 0:
-            old = sums[taken_from[i]]
+        own = to[i]
+        if first <= own < last:
             for place in range(ends[i], ends[i + 1]):
-                old[columns[place]] -= numbers[place]
+                sums[own, columns[place]] += numbers[place]
+        if taken_from.size > 0:
+            old = taken_from[i]
+            if first <= old < last:
+                for place in range(ends[i], ends[i + 1]):
+                    sums[old, columns[place]] -= numbers[place]
 
 
 @sum_labelled.register

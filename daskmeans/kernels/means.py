@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from daskmeans.kernels.compile import inlined, kernel
+from daskmeans.kernels.compile import kernel
 from daskmeans.typing import Array
 
 # Terms that are added up before they are added to the others: rounding grows with this number and
@@ -18,30 +18,23 @@ _TERMS = 64
 _FEATURES = 256
 
 
-@inlined
-def _flushed(total, part, count):
-    """Return the sum of whole parts, that of the last part, and how many terms it has."""
-    whole = count == _TERMS
-    total = total + part if whole else total
-    return total, 0.0 if whole else part, 0 if whole else count
-
-
 @kernel
-def _means_of_sums(
-    sums,  # IN  (k, s) int64
+def means_of_sums(
+    sums,  # IN  (k, s) int64, see `quantised_sums.add_rows`
     shift,  # IN  (s,) float64
-    scale,  # IN  (s,) float64 powers of two
+    inverse,  # IN  (s,) float64 powers of two, by which numbers are multiplied to be what they were
     old,  # IN  (k, d) float64
-    means,  # OUT (k, d) float64
+    means,  # OUT (k, d) float64, the shift for a cluster without weight
     squares,  # OUT (k,) float64, what the rows of the cluster cost to their mean
-    sq_shifts,  # OUT (k,) float64
+    sq_shifts,  # OUT (k,) float64, squared distances to the old ones as of `sq_distances_between`
 ):
+    """Write the means of clusters, what rows cost to them, and how far they are from old ones."""
     k, d = old.shape
     last = sums.shape[1] - 1
     places = np.empty(_FEATURES, np.int64)
     for j in range(k):
         own, before, mean = sums[j], old[j], means[j]
-        weight = own[last] / scale[last] if own[last] > 0 else 1.0
+        weight = own[last] * inverse[last] if own[last] > 0 else 1.0
         gained, part, n_terms = 0.0, 0.0, 0
         moved, moved_part, n_moved = 0.0, 0.0, 0
         for first in range(0, d, _FEATURES):
@@ -53,44 +46,21 @@ def _means_of_sums(
                 n_places += (own[f] != 0) | (before[f] != shift[f])
             for n in range(n_places):
                 f = places[n]
-                total = own[f] / scale[f]
+                total = own[f] * inverse[f]
                 offset = total / weight
                 center = shift[f] + offset
                 mean[f] = center
                 part += offset * total
                 n_terms += own[f] != 0
-                gained, part, n_terms = _flushed(gained, part, n_terms)
                 difference = center - before[f]
                 moved_part += difference * difference
                 n_moved += difference != 0.0
-                moved, moved_part, n_moved = _flushed(moved, moved_part, n_moved)
-        squares[j] = own[last - 1] / scale[last - 1] - (gained + part)
+                if n_terms == _TERMS:
+                    gained, part, n_terms = gained + part, 0.0, 0
+                if n_moved == _TERMS:
+                    moved, moved_part, n_moved = moved + moved_part, 0.0, 0
+        squares[j] = own[last - 1] * inverse[last - 1] - (gained + part)
         sq_shifts[j] = moved + moved_part
-
-
-def means_of_sums(
-    sums: Array, shift: Array, scale: Array, old: Array
-) -> tuple[Array, Array, Array]:
-    """Return the means of clusters, what rows cost to them, and how far they are from old ones.
-
-    Parameters
-    ----------
-    sums : ndarray of shape (k, s), int64
-        See `quantised_sums.add_rows`. The mean of a cluster without weight is the shift.
-    shift, scale : ndarrays of shape (s,), float64
-    old : ndarray of shape (k, d), float64
-
-    Returns
-    -------
-    means : ndarray of shape (k, d), float64
-    squares : ndarray of shape (k,), float64
-        Weighted sum of squared distances of the rows to the mean.
-    sq_shifts : ndarray of shape (k,), float64
-        Squared distances of means to old centers, as `sq_distances_between` gives them.
-    """
-    means, squares, sq_shifts = np.empty(old.shape), np.empty(len(old)), np.empty(len(old))
-    _means_of_sums(sums, shift, scale, old, means, squares, sq_shifts)
-    return means, squares, sq_shifts
 
 
 @kernel
@@ -112,7 +82,8 @@ def _sq_distances_between(
                 difference = after[places[n]] - before[places[n]]
                 part += difference * difference
                 count += 1
-                total, part, count = _flushed(total, part, count)
+                if count == _TERMS:
+                    total, part, count = total + part, 0.0, 0
         sq_distances[j] = total + part
 
 

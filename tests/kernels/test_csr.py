@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from daskmeans.kernels.csr import (
     side_by_side,
     stored_arrays,
 )
-from daskmeans.kernels.csr_assign import lloyd_sparse, pack_for_sparse
+from daskmeans.kernels.csr_assign import LayoutForSparse, lloyd_sparse, pack_for_sparse
 from daskmeans.kernels.csr_sums import MovedRows, as_sums, merged_rows
 from daskmeans.kernels.directions import divide_by_lengths
 from daskmeans.kernels.distances import distances_to_centers, sq_distances_to_own
@@ -83,6 +84,40 @@ def test_labels_for_any_number_of_centers(k):
     centers = generator.random((k, 53)) / 5
     found = labelled(CSRRows.of(sp.csr_array(rows)), centers)
     np.testing.assert_array_equal(found, reference.labels(rows, centers))
+
+
+def test_layout_is_the_same_by_one_thread_and_by_several():
+    """Of many parts, some features without a value; a thread that fails leaves its part to others.
+
+    Lines without a feature may hold anything, so labels and what they are made of are compared.
+    """
+    generator = np.random.default_rng(1)
+    centers = generator.random((40, 9_001)) * (generator.random((40, 9_001)) < 0.02)
+    one = pack_for_sparse(centers)
+    layout = LayoutForSparse(centers)
+    with pytest.MonkeyPatch.context() as patched:
+        failed = []
+
+        def fail(*arguments):
+            failed.append(arguments[1])
+            raise MemoryError
+
+        patched.setattr("daskmeans.kernels.csr_assign._lay_out", fail)
+        with pytest.raises(MemoryError):
+            layout.finished()
+    assert failed == [0]
+    with ThreadPoolExecutor(3) as threads:
+        found = list(threads.map(lambda _: layout.finished(), range(3)))
+    assert found[0] is found[1] is found[2]
+    np.testing.assert_array_equal(found[0].places, one.places)
+    np.testing.assert_array_equal(found[0].sq_norms, one.sq_norms)
+    np.testing.assert_array_equal(one.places > 0, (centers != 0).any(axis=0))
+    np.testing.assert_allclose(one.sq_norms, (centers**2).sum(axis=1), rtol=1e-14)
+    table = found[0].table.reshape(-1, 48)
+    in_use = np.flatnonzero(one.places)
+    np.testing.assert_array_equal(
+        table[one.places[in_use], :40], -centers.T[in_use].astype(np.float32)
+    )
 
 
 @pytest.mark.parametrize("scale", [1e-300, 1e-160, 1e-44, 1e-30, 1e16, 1e19, 1e30, 1e150])
