@@ -5,7 +5,8 @@ python benchmarks/sparse_rows.py --quick
 
 The rows are hashed TF-IDF of real text: the docstrings of the installed packages that Python code
 brings along, one document each. Both fit 20 iterations that compute every distance, from the same
-rows as initial centers. The report is benchmarks/results/sparse_rows.json and .md.
+rows as initial centers: algorithm="lloyd", which our "auto" comes to for sparse rows. The report is
+benchmarks/results/sparse_rows.json and .md.
 """
 
 from __future__ import annotations
@@ -211,7 +212,8 @@ def render(result: dict[str, Any]) -> str:
     """Return the table."""
     lines = [
         "Time of an iteration on sparse rows, scikit-learn over ours: hashed TF-IDF of docstrings, "
-        f"fits of {result['max_iter']} iterations from the same rows as centers, "
+        f"fits of {result['max_iter']} iterations from the same rows as centers with "
+        'algorithm="lloyd", '
         f"{result['threads']} threads; median of {result['pairs']} pairs run in turn (lowest to "
         "highest).",
         "",

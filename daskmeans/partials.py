@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from daskmeans.kernels.csr import AnyRows, first_of_equal, joined
+from daskmeans.kernels.csr_sums import MovedRows, SumsOrRows, as_sums, merged_rows
 from daskmeans.kernels.exact_sum import DIGITS, carried, rounded
 from daskmeans.typing import Array, Labels
 
@@ -195,13 +196,14 @@ class ClusterSums(Sums):
 
     Attributes
     ----------
-    sums : tuple of ndarrays of shape (k, s), int64
-        Features, padding, sum of squares, weight: see `kernels.quantised_sums.add_rows`.
+    sums : tuple of ndarrays of shape (k, s), int64, or MovedRows
+        Features, padding, sum of squares, weight: see `kernels.quantised_sums.add_rows`. Few sparse
+        rows stand for their sums, whatever their order.
     n_changed, n_distances : tuples of int
         For each set of centers the rows with a new label, and the distances measured.
     """
 
-    sums: tuple[Array, ...]
+    sums: tuple[SumsOrRows, ...]
     n_changed: tuple[int, ...]
     n_distances: tuple[int, ...]
 
@@ -210,10 +212,23 @@ class ClusterSums(Sums):
         if len(partials) == 1:
             return partials[0]
         return cls(
-            _added([partial.sums for partial in partials]),
+            tuple(map(_added_sums, zip(*(partial.sums for partial in partials), strict=True))),
             tuple(map(sum, zip(*(partial.n_changed for partial in partials), strict=True))),
             tuple(map(sum, zip(*(partial.n_distances for partial in partials), strict=True))),
         )
+
+
+def _added_sums(found: tuple[SumsOrRows, ...]) -> SumsOrRows:
+    rows = [each for each in found if isinstance(each, MovedRows)]
+    sums = [each for each in found if not isinstance(each, MovedRows)]
+    if not sums:
+        return merged_rows(rows)
+    if not any(each.parts for each in rows):
+        return _sum(sums)
+    total = _sum([as_sums(rows[0]), *sums])
+    for each in rows[1:]:
+        each.add_to(total)
+    return total
 
 
 @dataclass(frozen=True)

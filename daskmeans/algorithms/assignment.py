@@ -19,7 +19,8 @@ from daskmeans.blocks.row_state import RowState, StateKey, forget, remembered
 from daskmeans.errors import RowsError
 from daskmeans.kernels.assign import PackedCenters, label_block, pack_centers
 from daskmeans.kernels.csr import AnyRows, CSRRows
-from daskmeans.kernels.csr_assign import pack_for_sparse
+from daskmeans.kernels.csr_assign import LayoutForSparse, lloyd_sparse
+from daskmeans.kernels.csr_sums import MovedRows, SumsOrRows
 from daskmeans.kernels.distances import sq_distances_to_own
 from daskmeans.kernels.exact_sum import add_terms
 from daskmeans.kernels.heads import Heads, lloyd_block_by_heads
@@ -77,7 +78,10 @@ class CenterSet:
     def packed_for(self, rows: AnyRows) -> Any:
         """Return the layout for rows as they were read, made when the first of their kind come."""
         if isinstance(rows, CSRRows):
-            return self._laid_out("sparse", lambda: pack_for_sparse(self.centers))
+            layout: LayoutForSparse = self._laid_out(
+                "sparse", lambda: LayoutForSparse(self.centers)
+            )
+            return layout.finished()
         dtype = rows.dtype
         return self._laid_out(
             dtype.name, lambda: _packed(self.centers, self.shift, dtype, self.drift)
@@ -145,12 +149,15 @@ class Assignment:
         Where the rows' labels and bounds are kept for the next assignment; None: nowhere.
     previous : ndarray of shape (k, d), float64, or None
         The centers of assignment `step - 1`, by which labels that were lost are made again.
+    still : bool
+        They are these centers, too.
     """
 
     centers: CenterSet
     step: int = 1
     state: StateKey | None = None
     previous: Array | None = None
+    still: bool = False
 
 
 class Assigned(NamedTuple):
@@ -158,7 +165,7 @@ class Assigned(NamedTuple):
 
     Attributes
     ----------
-    sums : ndarray of shape (k, s), int64
+    sums : ndarray of shape (k, s), int64, or MovedRows
         Quantised sums of the clusters, less those of assignment `step - 1` where there was one.
     labels : ndarray of shape (r,), int32
     n_changed : int
@@ -167,7 +174,7 @@ class Assigned(NamedTuple):
         Distances between a row and a center that were measured.
     """
 
-    sums: Array
+    sums: SumsOrRows
     labels: Labels
     n_changed: int
     n_distances: int
@@ -196,16 +203,17 @@ def assign(block: Block, assignment: Assignment, quantisation: Quantisation) -> 
         state.labels[:] = before.label(block)
         state.bounded_since = 0
         n_distances = len(block) * len(centers.centers)
-    elif (
-        counted
-        and assignment.previous is not None
-        and np.array_equal(assignment.previous, centers.centers)
-    ):
+    elif counted and assignment.still:
         state.step = assignment.step
-        sums = np.zeros((len(centers.centers), sums_width(block.rows.shape[1])), np.int64)
-        return Assigned(sums, state.labels, 0, 0)
+        shape = len(centers.centers), sums_width(block.rows.shape[1])
+        return Assigned(MovedRows(shape), state.labels, 0, 0)
     # Until all is written, this is nobody's state.
     state.step = 0
+    if isinstance(block.rows, CSRRows):
+        sums, n_changed = _sparse_step(block, centers, quantisation, state, counted)
+        state.step = assignment.step
+        n_distances += len(block) * len(centers.centers)
+        return Assigned(sums, state.labels, n_changed, n_distances)
     drift = centers.drift
     state.make_room(0 if drift is None else len(drift.by_group))
     looks = drift is not None and state.bounded_since == drift.since and state.rest == 0
@@ -275,6 +283,33 @@ def _lloyd_step(
         n_changed += changed
         n_distances += measured
     return sums, n_changed, n_distances
+
+
+def _sparse_step(
+    block: Block,
+    centers: CenterSet,
+    quantisation: Quantisation,
+    state: RowState,
+    counted: bool,
+) -> tuple[SumsOrRows, int]:
+    """Label the sparse rows of a block: sums, and changed labels."""
+    sums: SumsOrRows = MovedRows((len(centers.centers), len(quantisation.shift)))
+    n_changed = 0
+    # At once, if there are any.
+    for part, rows, weights in block.tiles():
+        status, row, n_changed, sums = lloyd_sparse(
+            rows,
+            np.ldexp(weights, -quantisation.weight_exponent),
+            centers.packed_for(rows),
+            quantisation.scale,
+            state.labels[part],
+            counted=counted,
+        )
+        if status == NOT_FINITE:
+            raise not_finite(block, row)
+        if status != CLEAN:
+            raise changed_rows(block)
+    return sums, n_changed
 
 
 def changed_rows(block: Block) -> RowsError:

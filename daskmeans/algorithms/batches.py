@@ -19,6 +19,7 @@ from daskmeans.algorithms.survey import (
 from daskmeans.blocks.block import Block
 from daskmeans.errors import RowsError
 from daskmeans.kernels.csr import AnyRows, as_dense
+from daskmeans.kernels.csr_sums import as_sums
 from daskmeans.partials import KeyedRows, PartialT, Ranges
 from daskmeans.passes.plan import Pass
 from daskmeans.typing import Array, Weights
@@ -109,7 +110,7 @@ def sum_batch(
     assignment = Assignment(CenterSet.make(centers, shift))
     parameters = LloydParameters((assignment,), quantisation)
     found = run(Pass("kmeans-batch", lloyd_chunk, parameters, by_row_number=False))
-    sums, scale, d = found.sums[0], quantisation.scale, centers.shape[1]
+    sums, scale, d = as_sums(found.sums[0]), quantisation.scale, centers.shape[1]
     weights, squares = sums[:, -1] / scale[-1], sums[:, -2] / scale[-2]
     hit = sums[:, -1] > 0
     totals = sums[hit, :d] / scale[:d]

@@ -20,6 +20,7 @@ from daskmeans.algorithms.assignment import (
     changed_rows,
 )
 from daskmeans.algorithms.fit_state import LloydState
+from daskmeans.algorithms.in_parts import by_clusters
 from daskmeans.algorithms.restarts import (
     IterationRecord,
     LloydResult,
@@ -31,14 +32,13 @@ from daskmeans.algorithms.spherical import directions_of_means, inertia_by, unit
 from daskmeans.algorithms.survey import Quantisation, Run, Surveyed
 from daskmeans.algorithms.watch import Watch
 from daskmeans.blocks.block import Block
+from daskmeans.kernels.csr_sums import SumsOrRows, as_sums
 from daskmeans.kernels.lloyd import CLEAN, sum_block, sums_bytes
+from daskmeans.kernels.means import means_of_sums, sq_distances_between
 from daskmeans.partials import ClusterSums, KeyedRows
 from daskmeans.passes.events import IterationEnded, IterationStarted, tell
 from daskmeans.passes.plan import Pass
 from daskmeans.typing import Array
-
-# Numbers that new centers are made of at a time: 512 kB.
-_NUMBERS_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def lloyd_chunk(block: Block, parameters: LloydParameters) -> ClusterSums:
     """Sum the rows of a block by nearest center, for each set of centers."""
     quantisation = parameters.quantisation
     assigned = [assign(block, each, quantisation) for each in parameters.assignments]
-    all_sums = [each.sums for each in assigned]
+    all_sums: list[SumsOrRows] = [each.sums for each in assigned]
     if parameters.unweighted_sums:
         sums = np.zeros((1, len(quantisation.shift)), np.int64)
         one = np.ones(1)
@@ -242,22 +242,25 @@ def _iterations(
                 ),
             )
         )
+        all_sums = [
+            restart.assigned_sums(each) for restart, each in zip(running, found.sums, strict=False)
+        ]
         if limit is None:
-            all_rows = found.sums[-1] if unweighted_sums else found.sums[0]
+            all_rows = as_sums(found.sums[-1]) if unweighted_sums else all_sums[0]
             limit = tol * _mean_variance(surveyed, all_rows)
         for i, (restart, assignment) in enumerate(zip(running, assignments, strict=True)):
-            result, centers = restart.result, assignment.centers
-            sums = restart.assigned_sums(found.sums[i])
+            result, centers, sums = restart.result, assignment.centers, all_sums[i]
             n_relocated = 0
             if max_passes is None or run.n_passes < max_passes - 1:
                 sums, n_relocated = _relocate_empty(run, surveyed, centers, sums)
-            means, inertia = _means(surveyed, sums)
+            means, inertia, sq_shifts = _means(surveyed, sums, centers.centers)
             new_centers, beyond_means = means, 0.0
             if surveyed.metric == "cosine":
                 new_centers = directions_of_means(means, centers.centers)
                 beyond_means = _beyond(surveyed, sums, means, new_centers)
                 inertia += beyond_means
-            shift = float(_sq_distances(new_centers, centers.centers).sum())
+                sq_shifts = sq_distances_between(new_centers, centers.centers)
+            shift = float(sq_shifts.sum())
             n_distances = surveyed.n_rows * len(new_centers)
             result.history.append(
                 IterationRecord(
@@ -271,7 +274,7 @@ def _iterations(
                     run.bytes_read - bytes_read,
                 )
             )
-            restart.move(new_centers)
+            restart.move(new_centers, shift)
             if shift == 0.0:
                 result.reason = "center shift zero"
             elif shift <= limit:
@@ -298,34 +301,37 @@ def dequantised(surveyed: Surveyed, sums: Array) -> tuple[Array, Array, Array]:
     )
 
 
-def _means(surveyed: Surveyed, sums: Array) -> tuple[Array, float]:
-    """Return the means of the clusters and their inertia, sum_k Q_k - |S_k|^2 / N_k.
+def _means(surveyed: Surveyed, sums: Array, old: Array) -> tuple[Array, float, Array]:
+    """Return the means of the clusters, their inertia, and how far each is from its old center.
 
-    A cluster without weight, for which no row was left either, joins the heaviest one, as in
-    scikit-learn: its center is never the origin.
+    The inertia is sum_k Q_k - |S_k|^2 / N_k. A cluster without weight, for which no row was left
+    either, joins the heaviest one, as in scikit-learn: its center is never the origin.
     """
-    (k, d), full = (len(sums), surveyed.n_features), sums[:, -1] > 0
-    centers, squares = np.empty((k, d)), np.empty(k)
-    # Some clusters at a time: where there are many features, fresh arrays of all of them would take
-    # most of the time.
-    step = max(1, _NUMBERS_AT_ONCE // d)
-    for first in range(0, k, step):
-        part = slice(first, first + step)
-        totals, weights, of_rows = dequantised(surveyed, sums[part])
-        means = totals / np.where(full[part], weights, 1.0)[:, None]
-        np.add(surveyed.shift, means, out=centers[part])
-        squares[part] = of_rows - (means * totals).sum(axis=1)
-    if not full.all():
-        centers[~full] = centers[np.argmax(sums[:, -1])]
-    exponent = surveyed.quantisation.weight_exponent
-    return centers, math.ldexp(max(float(squares.sum()), 0.0), int(exponent))
+    quantisation = surveyed.quantisation
+    means, squares, sq_shifts = np.empty(old.shape), np.empty(len(old)), np.empty(len(old))
+    # Products with the inverse of a power of two are exact.
+    inverse = np.zeros(len(quantisation.scale))
+    np.divide(1.0, quantisation.scale, out=inverse, where=quantisation.scale > 0)
 
+    def of_clusters(first: int, last: int) -> None:
+        part = slice(first, last)
+        means_of_sums(
+            sums[part],
+            quantisation.shift,
+            inverse,
+            old[part],
+            means[part],
+            squares[part],
+            sq_shifts[part],
+        )
 
-def _sq_distances(new: Array, old: Array) -> Array:
-    """Return the squared distance of each center to where it was, (k,)."""
-    step = max(1, _NUMBERS_AT_ONCE // new.shape[1])
-    parts = (slice(first, first + step) for first in range(0, len(new), step))
-    return np.concatenate([((new[part] - old[part]) ** 2).sum(axis=1) for part in parts])
+    by_clusters(of_clusters, *old.shape)
+    empty = sums[:, -1] == 0
+    if empty.any():
+        means[empty] = means[np.argmax(sums[:, -1])]
+        sq_shifts[empty] = sq_distances_between(means[empty], old[empty])
+    inertia = math.ldexp(max(float(squares.sum()), 0.0), int(quantisation.weight_exponent))
+    return means, inertia, sq_shifts
 
 
 def _beyond(surveyed: Surveyed, sums: Array, means: Array, centers: Array) -> float:
@@ -334,8 +340,8 @@ def _beyond(surveyed: Surveyed, sums: Array, means: Array, centers: Array) -> fl
     A cluster's rows are farther from any point than from their mean by the point's distance to the
     mean, all squared.
     """
-    _, weights, _ = dequantised(surveyed, sums)
-    beyond = float(weights @ _sq_distances(means, centers))
+    weights = sums[:, -1] / surveyed.quantisation.scale[-1]
+    beyond = float(weights @ sq_distances_between(means, centers))
     return math.ldexp(beyond, int(surveyed.quantisation.weight_exponent))
 
 
@@ -348,7 +354,8 @@ def _mean_variance(surveyed: Surveyed, sums: Array) -> float:
     """Return the mean over the features of the variance, from unweighted sums of all clusters."""
     totals, _, squares = dequantised(surveyed, sums.sum(axis=0, keepdims=True))
     n, d = surveyed.n_rows, surveyed.n_features
-    return max(float(squares[0] / n - ((totals[0] / n) ** 2).sum()) / d, 0.0)
+    means = totals[0][totals[0] != 0] / n
+    return max(float(squares[0] / n - (means**2).sum()) / d, 0.0)
 
 
 def _relocate_empty(

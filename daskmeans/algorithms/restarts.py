@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from daskmeans.algorithms.assignment import Assignment, CenterSet
 from daskmeans.algorithms.drift import Drift, centers_a_group
 from daskmeans.algorithms.heads import LARGEST_HEAD, Directions, HeadChooser
+from daskmeans.algorithms.in_parts import by_clusters
 from daskmeans.algorithms.survey import Run, Surveyed
 from daskmeans.blocks.row_state import StateKey, bytes_a_row
+from daskmeans.kernels.csr_sums import MovedRows, SumsOrRows, as_sums
 from daskmeans.typing import Array
 
 # Squared distances between these are far from the ends of float32, in which bounds are kept.
@@ -95,7 +98,8 @@ class RestartState:
     previous : ndarray of shape (k, d), float64, or None
         The centers before, by which labels of rows are made again; None before the first iteration.
     sums : ndarray of shape (k, s), int64, or None
-        Sums of the rows by the nearest of `previous`, to which changes are added.
+        Sums of the rows by the nearest of `previous`, to which changes are added; None too where
+        no iteration is to be made from here.
     n_iter : int
     reason : str
         As of `LloydResult`; that of a restart which runs is "max_iter".
@@ -133,6 +137,7 @@ class Restart:
         self._drift: Drift | None = None
         self._directions: Directions | None = None
         self._sums: Array | None = None
+        self._still = False
 
     def assignment(self, surveyed: Surveyed) -> Assignment:
         """Return the assignment to the present centers."""
@@ -140,7 +145,7 @@ class Restart:
         if self._bounded:
             self._start_drift(centers, step, surveyed)
         center_set = CenterSet.make(centers, surveyed.shift, self._drift, self._directions)
-        return Assignment(center_set, step, self._state, self._previous)
+        return Assignment(center_set, step, self._state, self._previous, self._still)
 
     def _start_drift(self, centers: Array, step: int, surveyed: Surveyed) -> None:
         """Begin to keep bounds, or begin anew, where that is due."""
@@ -161,19 +166,29 @@ class Restart:
         n_changed = self.result.history[-1].n_changed if self.result.history else None
         return n_changed is not None and n_changed <= _FEW * surveyed.n_rows
 
-    def assigned_sums(self, found: Array) -> Array:
+    def assigned_sums(self, found: SumsOrRows) -> Array:
         """Return the sums of the assignment, of which `found` may hold the changes alone.
 
-        They are kept for the next one, and not to be written to.
+        They are kept for the next one, which adds its changes to them, and are not to be written to
+        by others.
         """
-        if self._state is not None and self._sums is not None:
-            found = self._sums + found
-        self._sums = found
-        return found
+        if self._state is None:
+            self._sums = as_sums(found)
+        elif self._sums is None:
+            # A partial may be held elsewhere too, and this is to be written to.
+            self._sums = as_sums(found) if isinstance(found, MovedRows) else found.copy()
+        elif isinstance(found, MovedRows):
+            add_to = partial(found.add_to, self._sums)
+            by_clusters(add_to, len(self._sums), found.n_numbers // len(self._sums))
+        else:
+            self._sums += found
+        return self._sums
 
-    def move(self, new: Array) -> None:
-        """Go on to new centers."""
+    def move(self, new: Array, shift: float) -> None:
+        """Go on to new centers, whose squared distances to the old ones add up to `shift`."""
         self._previous = self.result.centers
+        # Squares of small distances vanish.
+        self._still = shift == 0.0 and np.array_equal(self._previous, new)
         if self._drift is not None:
             self._drift = self._drift.after(self._previous, new)
         self.result.centers = new
@@ -184,13 +199,17 @@ class Restart:
         """Whether it goes on where iterations are left."""
         return self.result.reason == _RUNNING
 
-    def state(self) -> RestartState:
-        """Return all that the next iteration depends on."""
+    def state(self, *, with_sums: bool) -> RestartState:
+        """Return all that the next iteration depends on.
+
+        Without sums, which take a copy, no iteration can be made from it.
+        """
         result = self.result
+        sums = self._sums.copy() if with_sums and self._sums is not None else None
         return RestartState(
             result.centers,
             self._previous,
-            self._sums,
+            sums,
             result.n_iter,
             result.reason,
             tuple(result.history),
@@ -201,7 +220,9 @@ class Restart:
         result = self.result
         result.centers, result.n_iter = state.centers, state.n_iter
         result.reason, result.history = state.reason, list(state.history)
-        self._previous, self._sums, self._drift = state.previous, state.sums, None
+        self._previous, self._drift = state.previous, None
+        self._sums = None if state.sums is None else state.sums.copy()
+        self._still = False
         self._directions = None
 
 

@@ -22,6 +22,7 @@ from daskmeans.blocks.block import Block
 from daskmeans.blocks.row_state import new_fit
 from daskmeans.blocks.weights import source_in_memory
 from daskmeans.kernels.csr import AnyRows, CSRRows, as_dense, equal_rows
+from daskmeans.kernels.csr_sums import as_sums
 from daskmeans.kernels.random_draws import exponential_keys
 from daskmeans.partials import ClusterSums, KeyedRows
 from daskmeans.passes.events import unobserved
@@ -250,7 +251,7 @@ def _attracted_weights(run: Run, surveyed: Surveyed, candidates: Array) -> Array
     centers = CenterSet.make(candidates, surveyed.shift)
     parameters = LloydParameters((Assignment(centers),), surveyed.quantisation)
     found: ClusterSums = run(Pass("kmeans-weigh", lloyd_chunk, parameters))
-    weights: Array = found.sums[0][:, -1] / surveyed.quantisation.scale[-1]
+    weights: Array = as_sums(found.sums[0])[:, -1] / surveyed.quantisation.scale[-1]
     return weights
 
 

@@ -103,7 +103,7 @@ class Watch:
         limit : float or None
             Center shift at which a restart stops, if it is known already.
         """
-        state = _state_of(run, restarts, limit)
+        state = self._state_of(run, restarts, limit)
         saved = None
         try:
             while True:
@@ -115,9 +115,9 @@ class Watch:
                     break
                 limit = next(iterations, None)
                 if limit is None:
-                    self._save(_state_of(run, restarts, state.limit, finished=True))
+                    self._save(self._state_of(run, restarts, state.limit, finished=True))
                     return False
-                state = _state_of(run, restarts, limit)
+                state = self._state_of(run, restarts, limit)
                 if self.callback is not None and self.callback(self._told(state)):
                     reason = CALLBACK
                     break
@@ -131,6 +131,13 @@ class Watch:
             if restart.running:
                 restart.result.reason = reason
         return reason == INTERRUPTED
+
+    def _state_of(
+        self, run: Run, restarts: Sequence[Restart], limit: float | None, *, finished: bool = False
+    ) -> LloydState:
+        states = tuple(restart.state(with_sums=self.save is not None) for restart in restarts)
+        finished = finished or not any(state.running for state in states)
+        return LloydState(states, limit, run.n_passes, run.bytes_read, finished)
 
     def _save(self, state: LloydState) -> None:
         if self.save is not None:
@@ -152,11 +159,3 @@ class Watch:
             self._seconds(),
             sum(restart.running for restart in state.restarts),
         )
-
-
-def _state_of(
-    run: Run, restarts: Sequence[Restart], limit: float | None, *, finished: bool = False
-) -> LloydState:
-    states = tuple(restart.state() for restart in restarts)
-    finished = finished or not any(state.running for state in states)
-    return LloydState(states, limit, run.n_passes, run.bytes_read, finished)

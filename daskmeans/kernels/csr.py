@@ -92,9 +92,14 @@ class CSRRows:
     def __getitem__(self, key: Any) -> Any:
         """Take some rows, and of these neighbouring columns; of one row or column all values."""
         if isinstance(key, tuple):
-            some, columns = self[key[0]], key[1]
+            columns = key[1]
             if isinstance(columns, slice):
-                return some._columns(*columns.indices(self.n_features)[:2])
+                start, stop, _ = columns.indices(self.n_features)
+                if start >= stop:
+                    none = np.zeros(len(np.arange(len(self))[key[0]]) + 1, np.int64)
+                    return CSRRows(self.data[:0], self.indices[:0], none, 0)
+                return self[key[0]]._columns(start, stop)
+            some = self[key[0]]
             column = range(self.n_features)[columns]
             return as_dense(some._columns(column, column + 1))[:, 0]
         if isinstance(key, slice):

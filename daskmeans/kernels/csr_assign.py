@@ -8,6 +8,9 @@ definition, feature by feature: so a row has the label that it has as a dense on
 
 from __future__ import annotations
 
+import threading
+from collections import deque
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -16,69 +19,131 @@ from daskmeans.kernels.assign import label_block
 from daskmeans.kernels.compile import inlined, kernel, rarely_called
 from daskmeans.kernels.csr import CSRRows
 from daskmeans.kernels.csr_scores import SCORE_LANES, nearest_in_lanes, sum_of_squares
-from daskmeans.kernels.labelled_sums import sum_labelled
-from daskmeans.kernels.lloyd import CLEAN, NOT_FINITE, OUT_OF_RANGE, lloyd_block, sum_block
+from daskmeans.kernels.csr_sums import MovedRows, SumsOrRows, sums_of_rows
+from daskmeans.kernels.lloyd import NOT_FINITE
 from daskmeans.typing import Array, Labels
 
 _SINGLE, _DOUBLE = 2.0**-24, 2.0**-53  # units of rounding
 _SINGLE_TINY, _DOUBLE_TINY = 2.0**-126, 2.0**-1022
 # Products of numbers beyond this are left to float64.
 _LARGEST_SINGLE = 1e37
-# Quantised numbers stay below this, see `quantised_sums.MAGIC`.
-_LARGEST_NUMBER = 2.0**51
+# Lines of centers that are laid out at a time: 28 kB for 112 centers.
+_LINES = 32
+# Numbers of centers that a thread lays out at a time.
+_NUMBERS_A_PART = 1 << 16
 
 
 class CentersOfSparse(NamedTuple):
     """Centers in the layouts that the kernels of sparse rows read. They are not shifted."""
 
-    table: Array  # (c * w,) float32: -centers, feature by feature; w = k rounded up to whole lanes
+    # -centers, feature by feature; w = k rounded up to whole lanes. Lines without a place may hold
+    # anything.
+    table: Array  # ((d + 1) * w,) float32
     places: Array  # (d,) int32, line of the table for each feature; 0 where all centers are zero
     half_norms: Array  # (w,) float32, infinity past k
     centers: Array  # (k, d) float64
     sq_norms: Array  # (k,) float64
 
 
+class LayoutForSparse:
+    """Centers that are being laid out, by all threads that ask for them.
+
+    Parameters
+    ----------
+    centers : ndarray of shape (k, d), float64
+    """
+
+    def __init__(self, centers: Array) -> None:
+        k, d = centers.shape
+        width = -(-k // SCORE_LANES) * SCORE_LANES
+        step = _LINES * max(1, _NUMBERS_A_PART // (k * _LINES))
+        self._centers = centers
+        # Hashed features are zero for the most part, in all centers: memory for lines that are not
+        # needed is not touched.
+        self._table = np.empty((d + 1, width), np.float32)
+        self._places = np.empty(d, np.int32)
+        self._parts = [(start, min(start + step, d)) for start in range(0, d, step)]
+        self._squares = np.empty((len(self._parts), width))
+        self._todo = deque(range(len(self._parts)))
+        self._n_left = len(self._parts)
+        self._change = threading.Condition()
+        self._table[0] = 0.0
+
+    def finished(self) -> CentersOfSparse:
+        """Lay out what no other thread does, and return the whole once it is there."""
+        while True:
+            with self._change:
+                while not self._todo and self._n_left:
+                    self._change.wait()
+                if not self._n_left:
+                    return self._whole
+                number = self._todo.popleft()
+            start, stop = self._parts[number]
+            done = False
+            try:
+                _lay_out(
+                    self._centers, start, stop, self._table, self._places, self._squares[number]
+                )
+                done = True
+            finally:
+                with self._change:
+                    if done:
+                        self._n_left -= 1
+                    else:
+                        self._todo.append(number)
+                    self._change.notify_all()
+
+    @cached_property
+    def _whole(self) -> CentersOfSparse:
+        k = len(self._centers)
+        sq_norms = self._squares[:, :k].sum(axis=0)
+        half_norms = np.full(self._table.shape[1], np.inf, np.float32)
+        # Squares of large numbers leave the range of float32.
+        with np.errstate(over="ignore"):
+            half_norms[:k] = sq_norms / 2
+        table = self._table.reshape(-1)
+        return CentersOfSparse(table, self._places, half_norms, self._centers, sq_norms)
+
+
 def pack_for_sparse(centers: Array) -> CentersOfSparse:
     """Lay centers of shape (k, d), float64, out."""
-    k, d = centers.shape
-    width = -(-k // SCORE_LANES) * SCORE_LANES
-    # Hashed features are zero for the most part, in all centers.
-    in_use = np.zeros(d, bool)
-    for center in centers:
-        np.logical_or(in_use, center, out=in_use)
-    features = np.flatnonzero(in_use)
-    places = np.zeros(d, np.int32)
-    places[features] = np.arange(1, len(features) + 1)
-    table = np.zeros((len(features) + 1, width), np.float32)
-    _fill_table(centers, features, table)
-    half_norms = np.full(width, np.inf, np.float32)
-    sq_norms = sq_norms_of(centers)
-    # Squares of large numbers leave the range of float32.
-    with np.errstate(over="ignore"):
-        half_norms[:k] = sq_norms / 2
-    return CentersOfSparse(table.reshape(-1), places, half_norms, centers, sq_norms)
+    return LayoutForSparse(centers).finished()
 
 
 @kernel
-def _fill_table(
+def _lay_out(
     centers,  # IN  (k, d) float64
-    features,  # IN  (c,) int64
-    table,  # OUT (c + 1, w) float32; its first line stays
+    start,  # IN  first feature
+    stop,  # IN  one past the last
+    table,  # OUT (d + 1, w) float32, lines in use from start + 1 on
+    places,  # OUT (d,) int32
+    squares,  # OUT (w,) float64, the part of these features in the squared norms
 ):
-    # Some lines at a time, which stay in the cache while the centers are gone through.
-    for first in range(0, features.size, 64):
-        last = min(first + 64, features.size)
-        for j in range(centers.shape[0]):
-            for i in range(first, last):
-                table[i + 1, j] = -centers[j, features[i]]
-
-
-def sq_norms_of(centers: Array) -> Array:
-    """Return the squared length of each center, (k,)."""
-    # One by one: all squares at once would take as much memory as the centers. Without BLAS, whose
-    # threads would get into each other's way.
-    with np.errstate(over="ignore"):
-        return np.array([np.square(center).sum() for center in centers])
+    # Some features at a time, whose lines stay in the cache while the centers are gone through.
+    k = centers.shape[0]
+    width = table.shape[1]
+    lines = np.zeros((_LINES, width))
+    part = np.empty(width)
+    squares[:] = 0.0
+    at = start + 1
+    for first in range(start, stop, _LINES):
+        in_part = min(_LINES, stop - first)
+        for j in range(k):
+            for i in range(in_part):
+                lines[i, j] = centers[j, first + i]
+        part[:] = 0.0
+        for i in range(in_part):
+            # A line that is zero is written over by the next one.
+            in_use = False
+            for j in range(width):
+                center = lines[i, j]
+                in_use |= center != 0.0
+                table[at, j] = -center
+                part[j] += center * center
+            places[first + i] = at if in_use else 0
+            at += in_use
+        for j in range(width):
+            squares[j] += part[j]
 
 
 @inlined
@@ -118,12 +183,13 @@ def sq_distance_by_definition(data, indices, start, stop, center):
 
 
 @rarely_called
-def _label_again(data, indices, start, stop, centers, sq_norms, largest, norm, scores):
+def _label_again(data, indices, start, stop, centers, sq_norms, largest, scores):
     """Label a row in float64, by the definition where that leaves a doubt; -1 if not finite."""
     k, d = centers.shape
     for place in range(start, stop):
         if not np.isfinite(data[place]):
             return -1
+    norm = np.sqrt(sum_of_squares(data, start, stop))
     best = np.inf
     for j in range(k):
         product = 0.0
@@ -131,8 +197,10 @@ def _label_again(data, indices, start, stop, centers, sq_norms, largest, norm, s
             product += np.float64(data[place]) * centers[j, indices[place]]
         scores[j] = 0.5 * sq_norms[j] - product
         best = min(best, scores[j])
-    # A squared norm is summed in any order: some more operations.
-    limit = _limit(stop - start + 64.0 + np.log2(d + 1.0), _DOUBLE, _DOUBLE_TINY, norm, largest, d)
+    # A squared norm takes more operations: in a part of the lines, over these parts in a part of
+    # the features, and over those.
+    count = stop - start + 2.0 * _LINES + 2.0 * d / _LINES
+    limit = _limit(count, _DOUBLE, _DOUBLE_TINY, norm, largest, d)
     label, n_near = -1, 0
     for j in range(k):
         if not (scores[j] - best > limit):
@@ -150,59 +218,47 @@ def _label_again(data, indices, start, stop, centers, sq_norms, largest, norm, s
     return label
 
 
-@inlined
-def _nearest(data, indices, start, stop, packed, largest, best, second, numbers, scores):
-    """Return the label of a row, or -1 if it is not finite."""
-    norm = np.sqrt(sum_of_squares(data, start, stop))
-    # NaN and infinity fail this too.
-    if norm * largest + largest * largest + norm < _LARGEST_SINGLE:
-        nearest_in_lanes(
-            data,
-            indices,
-            start,
-            stop,
-            packed.half_norms,
-            packed.table,
-            packed.places,
-            best,
-            second,
-            numbers,
-        )
-        least, next_one, label = best[0], second[0], numbers[0]
-        for lane in range(1, SCORE_LANES):
-            score = best[lane]
-            nearer = score < least
-            loser = least if nearer else score
-            least = score if nearer else least
-            label = numbers[lane] if nearer else label
-            next_one = min(next_one, min(loser, second[lane]))
-        limit = _limit(
-            np.float64(stop - start), _SINGLE, _SINGLE_TINY, norm, largest, packed.centers.shape[1]
-        )
-        if np.float64(next_one) - np.float64(least) > limit:
-            return label
-    return _label_again(
-        data, indices, start, stop, packed.centers, packed.sq_norms, largest, norm, scores
-    )
-
-
 @kernel
-def _label_sparse(data, indices, indptr, packed, labels):
-    best, second = np.empty(SCORE_LANES, np.float32), np.empty(SCORE_LANES, np.float32)
-    numbers = np.empty(SCORE_LANES, np.int32)
-    scores = np.empty(packed.sq_norms.size)
+def _label_sparse(
+    data,  # IN  (m,) float32 or float64
+    indices,  # IN  (m,) int32
+    indptr,  # IN  (r + 1,) int64
+    packed,  # IN  CentersOfSparse
+    labels,  # OUT (r,) int32
+):
+    # Returns the first row that is not finite, or -1. Nothing in the first loop takes an array from
+    # a tuple or hands it to a function: each time its references are counted, which together took
+    # as long as labelling the row.
+    half_norms, table, places = packed.half_norms, packed.table, packed.places
+    d = packed.centers.shape[1]
     largest = np.sqrt(packed.sq_norms.max())
+    best, second = np.empty(1, np.float32), np.empty(1, np.float32)
+    doubtful = np.empty(labels.size, np.int64)
+    n_doubtful = 0
     for i in range(labels.size):
-        label = _nearest(
+        start, stop = indptr[i], indptr[i + 1]
+        norm = np.sqrt(sum_of_squares(data, start, stop))
+        sure = False
+        # NaN and infinity fail this too.
+        if norm * largest + largest * largest + norm < _LARGEST_SINGLE:
+            labels[i] = nearest_in_lanes(
+                data, indices, start, stop, half_norms, table, places, best, second
+            )
+            limit = _limit(np.float64(stop - start), _SINGLE, _SINGLE_TINY, norm, largest, d)
+            sure = np.float64(second[0]) - np.float64(best[0]) > limit
+        doubtful[n_doubtful] = i
+        n_doubtful += not sure
+    scores = np.empty(packed.sq_norms.size)
+    for n in range(n_doubtful):
+        i = doubtful[n]
+        label = _label_again(
             data,
             indices,
             indptr[i],
             indptr[i + 1],
-            packed,
+            packed.centers,
+            packed.sq_norms,
             largest,
-            best,
-            second,
-            numbers,
             scores,
         )
         if label < 0:
@@ -216,134 +272,47 @@ def _(rows: CSRRows, packed: CentersOfSparse, labels: Labels) -> int:
     return int(_label_sparse(rows.data, rows.indices, rows.indptr, packed, labels))
 
 
-@inlined
-def _add_row(data, indices, start, stop, weight, scale, squares, sums, to, taken_from):
-    """Add a quantised row to one cluster's sums, and take it from another's unless that is -1.
-
-    As `quantised_sums.add_rows` does with a shift of zero. Return whether it is out of range.
-    """
-    strange = False
-    squares[:] = 0.0
-    for place in range(start, stop):
-        x = np.float64(data[place])
-        f = indices[place]
-        # In the order in which a dense row's squares are summed.
-        squares[f & 7] += x * x
-        scaled = np.rint(weight * x * scale[f])
-        inside = abs(scaled) < _LARGEST_NUMBER
-        strange |= not inside
-        number = np.int64(scaled) if inside else np.int64(0)
-        sums[to, f] += number
-        if taken_from >= 0:
-            sums[taken_from, f] -= number
-    width = 8
-    while width > 1:
-        width //= 2
-        for lane in range(width):
-            squares[lane] += squares[lane + width]
-    last = sums.shape[1] - 1
-    for column, value in ((last - 1, squares[0]), (last, 1.0)):
-        scaled = np.rint(weight * value * scale[column])
-        inside = abs(scaled) < _LARGEST_NUMBER
-        strange |= not inside
-        number = np.int64(scaled) if inside else np.int64(0)
-        sums[to, column] += number
-        if taken_from >= 0:
-            sums[taken_from, column] -= number
-    return strange
-
-
-@kernel
-def _lloyd_sparse(
-    data,  # IN    (m,) float32 or float64
-    indices,  # IN    (m,) int32
-    indptr,  # IN    (r + 1,) int64
-    weights,  # IN    (r,) float64, or (1,) for one weight
-    packed,  # IN    CentersOfSparse
-    scale,  # IN    (s,) float64 powers of two
-    sums,  # INOUT (k, s) int64
-    labels,  # INOUT (r,) int32
-    counted,  # IN    labels are those of the pass before, whose rows are in the sums
-):
-    best, second = np.empty(SCORE_LANES, np.float32), np.empty(SCORE_LANES, np.float32)
-    numbers = np.empty(SCORE_LANES, np.int32)
-    scores = np.empty(packed.sq_norms.size)
-    squares = np.empty(8)
-    largest = np.sqrt(packed.sq_norms.max())
-    n_changed = 0
-    strange = False
-    for i in range(labels.size):
-        start, stop = indptr[i], indptr[i + 1]
-        label = _nearest(data, indices, start, stop, packed, largest, best, second, numbers, scores)
-        if label < 0:
-            return NOT_FINITE, i, n_changed
-        if counted and label == labels[i]:
-            continue
-        weight = weights[i if weights.size > 1 else 0]
-        before = labels[i] if counted else -1
-        strange |= _add_row(data, indices, start, stop, weight, scale, squares, sums, label, before)
-        labels[i] = label
-        n_changed += 1
-    return OUT_OF_RANGE if strange else CLEAN, -1, n_changed
-
-
-@lloyd_block.register
-def _(
+def lloyd_sparse(
     rows: CSRRows,
     weights: Array,
     packed: CentersOfSparse,
-    shift: Array,
     scale: Array,
-    sums: Array,
     labels: Labels,
     *,
-    first: int = 0,
     counted: bool = False,
-    bounds: None = None,
-    bounded: bool = False,
-) -> tuple[int, int, int, int]:
-    """Every distance is computed: no bounds are kept for sparse rows. `shift` is zero."""
-    status, row, n_changed = _lloyd_sparse(
-        rows.data,
-        rows.indices,
-        rows.indptr,
-        weights,
-        packed,
-        scale,
-        sums,
-        labels[first : first + len(rows)],
-        counted,
-    )
-    return int(status), int(row), int(n_changed), len(rows) * len(packed.centers)
+) -> tuple[int, int, int, SumsOrRows]:
+    """Label sparse rows, and sum those whose label is new: all, where they had none.
 
+    Every distance is computed: no bounds are kept for sparse rows.
 
-@kernel
-def _sum_sparse(data, indices, indptr, labels, weights, scale, sums):
-    squares = np.empty(8)
-    strange = False
-    for i in range(indptr.size - 1):
-        strange |= _add_row(
-            data,
-            indices,
-            indptr[i],
-            indptr[i + 1],
-            weights[i if weights.size > 1 else 0],
-            scale,
-            squares,
-            sums,
-            labels[i if labels.size > 1 else 0],
-            -1,
-        )
-    return OUT_OF_RANGE if strange else CLEAN
+    Parameters
+    ----------
+    rows : CSRRows of shape (r, d)
+    weights : ndarray of shape (r,) or (1,), float64
+    packed : CentersOfSparse
+    scale : ndarray of shape (sums_width(d),), float64
+    labels : ndarray of shape (r,), int32; overwritten
+    counted : bool
+        `labels` are those of the pass before: rows whose label changed come to their new cluster
+        and are taken from their old one.
 
-
-@sum_labelled.register
-def _(
-    rows: CSRRows, labels: Labels, weights: Array, shift: Array, scale: Array, sums: Array
-) -> int:
-    return int(_sum_sparse(rows.data, rows.indices, rows.indptr, labels, weights, scale, sums))
-
-
-@sum_block.register
-def _(rows: CSRRows, weights: Array, shift: Array, scale: Array, sums: Array) -> int:
-    return sum_labelled(rows, np.zeros(1, np.int32), weights, shift, scale, sums)
+    Returns
+    -------
+    status, row, n_changed : int
+        As of `lloyd.lloyd_block`.
+    sums : ndarray of shape (k, s), int64, or MovedRows
+        They mean nothing unless the status is CLEAN.
+    """
+    found = np.empty_like(labels) if counted else labels
+    shape = len(packed.centers), len(scale)
+    row = int(_label_sparse(rows.data, rows.indices, rows.indptr, packed, found))
+    if row >= 0:
+        return NOT_FINITE, row, 0, MovedRows(shape)
+    if counted:
+        chosen = np.flatnonzero(found != labels)
+        to, taken_from = found[chosen], labels[chosen]
+        labels[chosen] = to
+    else:
+        chosen, to, taken_from = np.arange(len(rows)), labels.copy(), np.empty(0, np.int32)
+    status, sums = sums_of_rows(rows, chosen, to, taken_from, weights, scale, shape[0])
+    return status, -1, len(chosen), sums

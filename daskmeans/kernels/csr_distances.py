@@ -13,9 +13,10 @@ import numpy as np
 
 from daskmeans.kernels.compile import inlined, kernel, rarely_called
 from daskmeans.kernels.csr import CSRRows
-from daskmeans.kernels.csr_assign import sq_distance_by_definition, sq_norms_of
+from daskmeans.kernels.csr_assign import sq_distance_by_definition
 from daskmeans.kernels.directions import LARGEST_SQUARE, SMALLEST_SQUARE, divide_by_lengths
 from daskmeans.kernels.distances import distances_to_centers, sq_distances_to_own
+from daskmeans.kernels.means import sq_norms_of
 from daskmeans.kernels.ranges import column_ranges
 from daskmeans.kernels.silhouettes import (
     own_and_next,

@@ -35,24 +35,25 @@ def nearest_in_lanes(
     half_norms: Any,  # IN  (w,) float32, infinity where there is no center
     table: Any,  # IN  (c * w,) float32: centers along, negated; w a multiple of SCORE_LANES
     places: Any,  # IN  (d,) int32, line of the table for each column
-    best: Any,  # OUT (SCORE_LANES,) float32
-    second: Any,  # OUT (SCORE_LANES,) float32
-    label: Any,  # OUT (SCORE_LANES,) int32, numbers of the best
+    best: Any,  # OUT (1,) float32
+    second: Any,  # OUT (1,) float32
 ) -> tuple[Any, Callable[..., Any]]:
-    """Write the best and second-best score among every SCORE_LANES-th center, for each remainder.
+    """Write the best and second-best score among all centers; return the number of the best.
+
+    Where the two are equal it is the number of any of those that are best.
 
     The score of center c for row x is |c|^2/2 - x.c, half the squared distance less |x|^2/2.
     """
-    signature = types.void(
-        data, indices, types.intp, types.intp, half_norms, table, places, best, second, label
+    signature = types.int32(
+        data, indices, types.intp, types.intp, half_norms, table, places, best, second
     )
     n = SCORE_LANES
 
     def codegen(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> Any:
         e = Emitter(b, ir.FloatType(), n)
         data_type = context.get_value_type(sig.args[0].dtype)
-        values, columns, norms, centers, lines, best_out, second_out, label_out = (
-            data_pointer(context, b, sig.args[i], args[i]) for i in (0, 1, 4, 5, 6, 7, 8, 9)
+        values, columns, norms, centers, lines, best_out, second_out = (
+            data_pointer(context, b, sig.args[i], args[i]) for i in (0, 1, 4, 5, 6, 7, 8)
         )
         width = b.extract_value(context.make_array(sig.args[4])(context, b, args[4]).shape, 0)
         infinity = e.const(np.inf)
@@ -64,9 +65,14 @@ def nearest_in_lanes(
 
         def score(first: ir.Value, n_vectors: int) -> None:
             """Score n_vectors * n centers from `first` on, and keep the best."""
+            # Of few vectors, two values at a time: an operation waits for the one before it.
+            n_chains = 2 if n_vectors <= _VECTORS // 2 else 1
             for v in range(n_vectors):
                 b.store(e.load(norms, b.add(first, int64(v * n))), scores[v])
-            with cgutils.for_range_slice(b, args[2], args[3], int64(1), I64) as (place, _):
+                for chain in range(1, n_chains):
+                    b.store(e.const(0.0), scores[chain * n_vectors + v])
+
+            def add(place: ir.Value, chain: int) -> None:
                 value = b.load(b.gep(values, [place]))
                 if isinstance(data_type, ir.DoubleType):
                     value = b.fptrunc(value, ir.FloatType())
@@ -76,7 +82,23 @@ def nearest_in_lanes(
                 run = b.add(b.mul(line, width), first)
                 for v in range(n_vectors):
                     center = e.load(centers, b.add(run, int64(v * n)))
-                    b.store(e.fma(center, x, b.load(scores[v])), scores[v])
+                    score = scores[chain * n_vectors + v]
+                    b.store(e.fma(center, x, b.load(score)), score)
+
+            stop = args[3]
+            if n_chains == 2:
+                # An odd value comes last.
+                odd = b.and_(b.sub(args[3], args[2]), int64(1))
+                stop = b.sub(args[3], odd)
+            with cgutils.for_range_slice(b, args[2], stop, int64(n_chains), I64) as (place, _):
+                for chain in range(n_chains):
+                    add(b.add(place, int64(chain)), chain)
+            if n_chains == 2:
+                with b.if_then(b.icmp_signed("<", stop, args[3])):
+                    add(stop, 0)
+                for v in range(n_vectors):
+                    total = b.fadd(b.load(scores[v]), b.load(scores[n_vectors + v]))
+                    b.store(total, scores[v])
             for v in range(n_vectors):
                 number = e.splat(b.trunc(b.add(first, int64(v * n)), I32), e.indices)
                 new, old = b.load(scores[v]), b.load(best_now)
@@ -97,11 +119,24 @@ def nearest_in_lanes(
         for n_vectors in range(1, _VECTORS):
             with b.if_then(b.icmp_signed("==", left, int64(n_vectors * n))):
                 score(whole, n_vectors)
-        e.store(b.load(best_now), best_out, int64(0))
-        e.store(b.load(second_now), second_out, int64(0))
-        target = b.bitcast(label_out, e.indices.as_pointer())
-        b.store(b.load(label_now), target).align = 4
-        return context.get_dummy_value()
+        least, next_one, label = b.load(best_now), b.load(second_now), b.load(label_now)
+        size = n
+        while size > 1:
+            size //= 2
+            low, high = list(range(size)), list(range(size, 2 * size))
+            one, other = e.shuffle(least, least, low), e.shuffle(least, least, high)
+            nearer = b.fcmp_ordered("<", other, one)
+            loser = b.select(nearer, one, other)
+            least = b.select(nearer, other, one)
+            for lanes_of_second in (low, high):
+                rival = e.shuffle(next_one, next_one, lanes_of_second)
+                loser = b.select(b.fcmp_ordered("<", rival, loser), rival, loser)
+            next_one = loser
+            label = b.select(nearer, e.shuffle(label, label, high), e.shuffle(label, label, low))
+        first_lane = ir.Constant(I32, 0)
+        b.store(b.extract_element(least, first_lane), best_out)
+        b.store(b.extract_element(next_one, first_lane), second_out)
+        return b.extract_element(label, first_lane)
 
     return signature, codegen
 

@@ -245,6 +245,25 @@ def test_answer_depends_neither_on_chunks_nor_on_threads(run_under, case, share,
         assert_equal_to_the_bit(found, wanted)
 
 
+def test_work_on_clusters_by_features_is_the_same_in_several_threads(run_under):
+    """Centers of so many numbers are averaged, and laid out, by several threads."""
+    generator = np.random.default_rng(3)
+    # Some columns are in many rows, as words are.
+    columns = (2**15 * generator.random((400, 30)) ** 6).astype(int)
+    values = generator.random(columns.size), (np.repeat(np.arange(400), 30), columns.ravel())
+    rows = sp.csr_array(sp.coo_array(values, shape=(400, 2**15)))
+    init = rows[:400:40].toarray()
+    found = []
+    for name in ("sync", "threads-1", "threads-3"):
+        with run_under(name):
+            model = KMeans(10, init=init, tol=0).fit(rows)
+        history = [(each.inertia, each.center_shift, each.n_changed) for each in model.history_]
+        found.append((model.cluster_centers_, model.labels_, model.inertia_, history))
+    assert len(history) > 2
+    for other in found[1:]:
+        assert_equal_to_the_bit(found[0], other)
+
+
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_answer_is_the_same_on_every_scheduler(run_under, name, text):
     weights = np.random.default_rng(0).random(text.shape[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -21,11 +22,12 @@ from daskmeans.kernels.csr import (
     side_by_side,
     stored_arrays,
 )
-from daskmeans.kernels.csr_assign import pack_for_sparse
+from daskmeans.kernels.csr_assign import LayoutForSparse, lloyd_sparse, pack_for_sparse
+from daskmeans.kernels.csr_sums import MovedRows, as_sums, merged_rows
 from daskmeans.kernels.directions import divide_by_lengths
 from daskmeans.kernels.distances import distances_to_centers, sq_distances_to_own
 from daskmeans.kernels.labelled_sums import sum_labelled
-from daskmeans.kernels.lloyd import CLEAN, NOT_FINITE, OUT_OF_RANGE, lloyd_block, sums_width
+from daskmeans.kernels.lloyd import CLEAN, NOT_FINITE, OUT_OF_RANGE, sums_width
 from daskmeans.kernels.ranges import column_ranges
 from daskmeans.kernels.silhouettes import simplified_silhouettes, squared_silhouettes
 from tests import reference, strategies
@@ -84,6 +86,40 @@ def test_labels_for_any_number_of_centers(k):
     np.testing.assert_array_equal(found, reference.labels(rows, centers))
 
 
+def test_layout_is_the_same_by_one_thread_and_by_several():
+    """Of many parts, some features without a value; a thread that fails leaves its part to others.
+
+    Lines without a feature may hold anything, so labels and what they are made of are compared.
+    """
+    generator = np.random.default_rng(1)
+    centers = generator.random((40, 9_001)) * (generator.random((40, 9_001)) < 0.02)
+    one = pack_for_sparse(centers)
+    layout = LayoutForSparse(centers)
+    with pytest.MonkeyPatch.context() as patched:
+        failed = []
+
+        def fail(*arguments):
+            failed.append(arguments[1])
+            raise MemoryError
+
+        patched.setattr("daskmeans.kernels.csr_assign._lay_out", fail)
+        with pytest.raises(MemoryError):
+            layout.finished()
+    assert failed == [0]
+    with ThreadPoolExecutor(3) as threads:
+        found = list(threads.map(lambda _: layout.finished(), range(3)))
+    assert found[0] is found[1] is found[2]
+    np.testing.assert_array_equal(found[0].places, one.places)
+    np.testing.assert_array_equal(found[0].sq_norms, one.sq_norms)
+    np.testing.assert_array_equal(one.places > 0, (centers != 0).any(axis=0))
+    np.testing.assert_allclose(one.sq_norms, (centers**2).sum(axis=1), rtol=1e-14)
+    table = found[0].table.reshape(-1, 48)
+    in_use = np.flatnonzero(one.places)
+    np.testing.assert_array_equal(
+        table[one.places[in_use], :40], -centers.T[in_use].astype(np.float32)
+    )
+
+
 @pytest.mark.parametrize("scale", [1e-300, 1e-160, 1e-44, 1e-30, 1e16, 1e19, 1e30, 1e150])
 def test_labels_of_values_that_float32_does_not_hold(scale):
     generator = np.random.default_rng(3)
@@ -110,8 +146,7 @@ def test_first_row_that_is_not_finite_is_told(problem, bad):
     assert distances_to_centers(sparse, np.ascontiguousarray(centers.T), np.empty((13, 7))) == 9
     assert column_ranges(sparse)[2] == 9
     scale = np.ones(sums_width(71))
-    sums, labels = np.zeros((7, len(scale)), np.int64), np.empty(13, np.int32)
-    status, row, *_ = lloyd_block(sparse, np.ones(1), packed, 0 * scale, scale, sums, labels)
+    status, row, *_ = lloyd_sparse(sparse, np.ones(1), packed, scale, np.empty(13, np.int32))
     assert (status, row) == (NOT_FINITE, 9)
 
 
@@ -131,16 +166,12 @@ def test_sums_are_integers_of_quantised_rows(problem, weighted):
     sparse, scale = CSRRows.of(sp.csr_array(rows)), scales(rows)
     weights = np.random.default_rng(len(rows)).integers(0, 4, len(rows)).astype(float)
     given_weights = weights if weighted and len(rows) > 1 else np.ones(1)
-    sums, labels = np.zeros((len(centers), len(scale)), np.int64), np.empty(len(rows), np.int32)
-    packed = pack_for_sparse(centers)
-    status, _, n_changed, n_distances = lloyd_block(
-        sparse, given_weights, packed, 0 * scale, scale, sums, labels
-    )
+    labels, packed = np.empty(len(rows), np.int32), pack_for_sparse(centers)
+    status, _, n_changed, sums = lloyd_sparse(sparse, given_weights, packed, scale, labels)
     assert (status, n_changed) == (CLEAN, len(rows))
-    assert n_distances == len(rows) * len(centers)
     np.testing.assert_array_equal(labels, reference.labels(rows, centers))
     wanted = reference.quantised_sums(rows, given_weights, labels, len(centers), 0 * scale, scale)
-    np.testing.assert_array_equal(sums, wanted)
+    np.testing.assert_array_equal(as_sums(sums), wanted)
 
 
 def test_rows_that_change_are_moved_between_sums(problem):
@@ -151,9 +182,9 @@ def test_rows_that_change_are_moved_between_sums(problem):
     weights = np.arange(1.0, 14.0) / 4
     assert sum_labelled(sparse, before, weights, 0 * scale, scale, sums) == CLEAN
     labels = before.copy()
-    _, _, n_changed, _ = lloyd_block(
-        sparse, weights, pack_for_sparse(centers), 0 * scale, scale, sums, labels, counted=True
-    )
+    packed = pack_for_sparse(centers)
+    _, _, n_changed, found = lloyd_sparse(sparse, weights, packed, scale, labels, counted=True)
+    sums += as_sums(found)
     np.testing.assert_array_equal(labels, reference.labels(rows, centers))
     assert n_changed == (labels != before).sum() > 0
     np.testing.assert_array_equal(
@@ -164,12 +195,55 @@ def test_rows_that_change_are_moved_between_sums(problem):
 def test_row_beyond_the_ranges_is_told(problem):
     rows, centers = problem
     scale = scales(rows / 2**9)
-    sums, labels = np.zeros((7, len(scale)), np.int64), np.empty(13, np.int32)
-    sparse = CSRRows.of(sp.csr_array(rows))
-    status, *_ = lloyd_block(
-        sparse, np.ones(1), pack_for_sparse(centers), 0 * scale, scale, sums, labels
-    )
+    sparse, labels = CSRRows.of(sp.csr_array(rows)), np.empty(13, np.int32)
+    status, *_ = lloyd_sparse(sparse, np.ones(1), pack_for_sparse(centers), scale, labels)
     assert status == OUT_OF_RANGE
+    # Of many rows for few sums, which are summed at once, too.
+    several = CSRRows.of(sp.csr_array(np.repeat(rows, 50, axis=0)))
+    labels = np.empty(650, np.int32)
+    status, *_ = lloyd_sparse(several, np.ones(1), pack_for_sparse(centers), scale, labels)
+    assert status == OUT_OF_RANGE
+
+
+@pytest.mark.parametrize("counted", [False, True])
+def test_sums_are_the_same_as_rows_and_in_any_grouping(counted):
+    """Few rows among many features are handed on as they are, and summed once they are many."""
+    generator = np.random.default_rng(2)
+    rows = sp.random(900, 700, 0.01, format="csr", random_state=1)
+    centers = generator.random((11, 700)) * (generator.random((11, 700)) < 0.1)
+    sparse, packed, scale = CSRRows.of(rows), pack_for_sparse(centers), scales(rows.toarray())
+    before = generator.integers(0, 11, 900).astype(np.int32)
+    weights = generator.random(900)
+    labels = reference.labels(rows.toarray(), centers)
+    wanted = np.zeros((11, len(scale)), np.int64)
+    sum_labelled(sparse, labels, weights, 0 * scale, scale, wanted)
+    if counted:
+        old = np.zeros_like(wanted)
+        sum_labelled(sparse, before, weights, 0 * scale, scale, old)
+        wanted -= old
+    kinds = set()
+    for step in (10, 30, 300, 900):
+        parts = []
+        for start in range(0, 900, step):
+            part = slice(start, start + step)
+            *status, found = lloyd_sparse(
+                sparse[part], weights[part], packed, scale, before[part].copy(), counted=counted
+            )
+            assert status[:2] == [CLEAN, -1]
+            parts.append(found)
+            kinds.add(type(found))
+        np.testing.assert_array_equal(sum(as_sums(part) for part in parts), wanted)
+        few = [part for part in parts if isinstance(part, MovedRows)]
+        if few:
+            total = few[0]
+            for each in few[1:]:
+                if isinstance(total, MovedRows):
+                    total = merged_rows([total, each])
+                    assert not isinstance(total, MovedRows) or len(total.parts) <= 16
+                else:
+                    each.add_to(total)
+            np.testing.assert_array_equal(as_sums(total), sum(as_sums(part) for part in few))
+    assert kinds == {MovedRows, np.ndarray}
 
 
 @given(problem=sparse_problems())
