@@ -9,6 +9,10 @@ import sys
 import numpy as np
 import pytest
 
+import daskmeans
+from daskmeans.algorithms.kmeans import Seeding, fit
+from daskmeans.algorithms.watch import Watch
+
 # Rows of a table, as Spark's columns of numbers.
 COLUMNS = "a double, b double, c double"
 
@@ -44,6 +48,7 @@ def spark(workers_environment, tmp_path_factory):
             .appName("daskmeans tests")
             .config("spark.ui.enabled", "false")
             .config("spark.ui.showConsoleProgress", "false")
+            .config("spark.python.daemon.module", "tests.spark.daemon")
             .config("spark.driver.bindAddress", "127.0.0.1")
             .config("spark.driver.host", "127.0.0.1")
             .config("spark.driver.memory", "1g")
@@ -81,3 +86,48 @@ def table(points, table_of):
     """The rows and weights of `points`, columns a, b, c and w, in two partitions."""
     rows, weights = points
     return table_of(np.column_stack([rows, weights]).tolist(), f"{COLUMNS}, w double")
+
+
+class Wrapped:
+    """A runner that does something before each pass, or to its chunks."""
+
+    def __init__(self, run, before):
+        self._run, self._before = run, before
+
+    def __getattr__(self, name):
+        return getattr(self._run, name)
+
+    def __call__(self, step):
+        return self._run(self._before(self._run, step))
+
+
+def fitted(run, n_clusters=4, init="k-means||", max_iter=3):
+    """What the passes of a fit come to: 3 iterations from one round of k-means||."""
+    return fit(
+        run,
+        n_clusters,
+        Seeding(init, 1, 2.0, 1),
+        max_iter=max_iter,
+        tol=0.0,
+        rtol=0.0,
+        max_passes=None,
+        algorithm="auto",
+        random_state=np.random.RandomState(0),
+        keep_labels=True,
+        watch=Watch(),
+    )
+
+
+@pytest.fixture
+def expected(points):
+    """The model of the dask engine that `fitted` has to come to."""
+    return daskmeans.KMeans(
+        4, init="k-means||", init_rounds=1, max_iter=3, tol=0.0, random_state=0
+    ).fit(points[0])
+
+
+def assert_as(expected, found):
+    """Compare what `fitted` returned with a model, to the bit."""
+    np.testing.assert_array_equal(found.centers, expected.cluster_centers_)
+    np.testing.assert_array_equal(found.labels, expected.labels_)
+    assert found.inertia == expected.inertia_
