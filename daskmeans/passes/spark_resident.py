@@ -91,7 +91,7 @@ class SparkBlocks:
         if self._failed is not None:
             _warn(
                 f"Spark's workers that stay between passes failed: the pass {step.name} was run "
-                f"as a Spark job of its own, which did not fail. They failed of {self._failed}"
+                f"as a Spark job of its own, which did not fail. They failed of: {self._failed}"
             )
         return outcome
 

@@ -25,7 +25,7 @@ from daskmeans.passes.spark_wire import LOST, Door
 
 # Without a pass for so long workers leave: what they hold is read again by the next ones, and
 # nobody else's job waits longer for their slots.
-_LEASE_S = 3.0
+_LEASE_S = 5.0
 # How often workers that have done their part of a pass are told to stay.
 _TICK_S = 1.0
 # For a worker that has not arrived, or has gone and not come again. Longer than Spark waits for a

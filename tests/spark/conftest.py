@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 import daskmeans
 from daskmeans.algorithms.kmeans import Seeding, fit
 from daskmeans.algorithms.watch import Watch
+from daskmeans.passes import spark_resident, spark_workers
 
 # Rows of a table, as Spark's columns of numbers.
 COLUMNS = "a double, b double, c double"
@@ -59,6 +61,24 @@ def spark(workers_environment, tmp_path_factory):
         session.sparkContext.setLogLevel("OFF")
         yield session
         session.stop()
+
+
+@pytest.fixture
+def unhurried(spark, monkeypatch):
+    """Workers come and stay, however busy the machine is, and no job of another test is active."""
+    monkeypatch.setattr(spark_workers, "_LEASE_S", 20.0)
+    monkeypatch.setattr(spark_workers, "_PATIENCE_S", 120.0)
+    monkeypatch.setattr(spark_resident, "_TIMES_ASKED", 400)
+    assert no_job_is_active(spark.sparkContext)
+
+
+def no_job_is_active(context):
+    """Whether all jobs end, given the moment after which Spark tells so."""
+    for _ in range(600):
+        if not context.statusTracker().getActiveJobsIds():
+            return True
+        time.sleep(0.05)
+    return False
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from tests.spark.conftest import COLUMNS, Wrapped, assert_as, fitted
     ("pass_name", "end"),
     [("kmeans-survey", "exit"), ("kmeans-sample", "error"), ("kmeans-assign", "kill")],
 )
-def test_worker_that_dies_once_is_replaced(table, expected, tmp_path, pass_name, end):
+def test_worker_that_dies_once_is_replaced(unhurried, table, expected, tmp_path, pass_name, end):
     marker = tmp_path / "died"
 
     def dying(run, step):

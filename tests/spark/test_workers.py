@@ -21,13 +21,16 @@ from daskmeans.errors import RowsError
 from daskmeans.passes import spark_resident, spark_workers
 from daskmeans.passes.plan import Pass
 from daskmeans.passes.spark import SparkRunner
+from daskmeans.passes.spark_jobs import Outcome
 from daskmeans.passes.spark_room import Host
-from daskmeans.passes.spark_serving import Arrived
+from daskmeans.passes.spark_serving import STAY, Arrived, Serve
 
 pytest.importorskip("pyspark", reason="pyspark is not installed: pip install 'daskmeans[spark]'")
 
 from daskmeans.spark import spark_rows
-from tests.spark.conftest import Wrapped, assert_as, fitted
+from tests.spark.conftest import Wrapped, assert_as, fitted, no_job_is_active
+
+pytestmark = pytest.mark.usefixtures("unhurried")
 
 COUNT = Pass("kmeans-count", counting_chunk, None)
 
@@ -51,17 +54,37 @@ def run(table):
     return SparkRunner(spark_rows(table.drop("w")))
 
 
-def no_job_is_active(context):
-    """Whether all jobs end, given the moment after which Spark tells so."""
-    for _ in range(100):
-        if not context.statusTracker().getActiveJobsIds():
-            return True
-        time.sleep(0.05)
-    return False
-
-
 def stay(run):
     return run._blocks._staying.workers is not None
+
+
+class Failing(Serve):
+    """Workers that all die of their first pass."""
+
+    def __call__(self, records):
+        driver = self.address.connect()
+        driver.send_bytes(pickle.dumps(Arrived(0, Host("here", 1 << 40))))
+        raise ArithmeticError("killed")
+
+
+def second_attempt(run):
+    """Return a connection as that of another worker for the second partition, let in already."""
+    run(COUNT)
+    workers = run._blocks._staying.workers
+    connections = []
+
+    def come():
+        connections.append(workers.address.connect())
+        connections[0].send_bytes(pickle.dumps(Arrived(1, Host("elsewhere", 0))))
+
+    coming = threading.Thread(target=come)
+    coming.start()
+    # The driver looks who is there while a pass runs.
+    while coming.is_alive() or len(workers._members) < 3:
+        if connections and connections[0].poll():
+            break
+        run(COUNT)
+    return connections[0]
 
 
 @pytest.fixture
@@ -106,7 +129,8 @@ def test_a_fit_is_two_jobs(table_of, points, context, jobs):
 
 
 def test_workers_leave_by_themselves_and_others_come(context, jobs, run, expected, monkeypatch):
-    monkeypatch.setattr(spark_workers, "_LEASE_S", 0.5)
+    monkeypatch.setattr(spark_workers, "_LEASE_S", 1.0)
+    monkeypatch.setattr(spark_workers, "_TICK_S", 0.1)
 
     def pausing(run, step):
         if step.name == "kmeans-assign" and run.n_passes % 2:
@@ -118,20 +142,28 @@ def test_workers_leave_by_themselves_and_others_come(context, jobs, run, expecte
     assert stay(run)
 
 
-def test_workers_stay_while_one_of_them_works_longer_than_they_wait(
-    context, jobs, run, monkeypatch
-):
-    monkeypatch.setattr(spark_workers, "_LEASE_S", 0.6)
+def test_who_has_done_its_part_is_told_to_stay(run, tmp_path, monkeypatch):
+    """However long others work: one of the two waits for what the other is told."""
     monkeypatch.setattr(spark_workers, "_TICK_S", 0.1)
+    told = str(tmp_path / "told")
 
     def slow_chunk(block, parameters):
-        time.sleep(1.5 * (block.number == 0))
+        while not os.path.exists(told):
+            time.sleep(0.01)
         return counting_chunk(block, parameters)
 
-    run(replace(COUNT, chunk=slow_chunk))
-    assert run._blocks._staying.workers.n_passes == 1
-    run(COUNT)
-    assert jobs() == 2
+    def listen(second):
+        while (message := second.recv_bytes()) != STAY:
+            number, _ = pickle.loads(message)
+            second.send_bytes(pickle.dumps((number, Outcome(None))))
+        open(told, "w").close()
+
+    with second_attempt(run) as second:
+        listening = threading.Thread(target=listen, args=(second,))
+        listening.start()
+        run(replace(COUNT, chunk=slow_chunk))
+        listening.join()
+    assert os.path.exists(told)
 
 
 def test_no_job_is_left_after_an_error_in_a_pass(context, run):
@@ -167,7 +199,8 @@ def test_ctrl_c_ends_the_job(context, run):
     run(COUNT)
 
 
-def test_slots_that_another_job_holds_are_not_waited_for(context, run, expected, other_job):
+def test_slots_that_another_job_holds_are_not_waited_for(run, expected, other_job, monkeypatch):
+    monkeypatch.setattr(spark_resident, "_TIMES_ASKED", 2)
     _, held = other_job(1)
     assert_as(expected, fitted(run))
     assert not stay(run)
@@ -178,6 +211,7 @@ def test_slots_that_another_job_holds_are_not_waited_for(context, run, expected,
 
 def test_workers_make_way_for_another_job(context, run, monkeypatch):
     monkeypatch.setattr(spark_resident, "_ASK_EVERY_S", 0.1)
+    monkeypatch.setattr(spark_resident, "_TIMES_ASKED", 2)
     run(COUNT)
     done = []
     other = threading.Thread(
@@ -216,6 +250,31 @@ def test_driver_that_workers_do_not_reach_is_told_of_once(run, expected, monkeyp
     assert "spark.driver.host" in str(w[0].message)
 
 
+def test_driver_that_cannot_listen_is_told_of(run, monkeypatch):
+    def no_port(*arguments):
+        raise OSError("Cannot assign requested address")
+
+    monkeypatch.setattr(spark_workers, "Door", no_port)
+    with pytest.warns(UserWarning, match="an address of its own .*Cannot assign"):
+        run(COUNT)
+
+
+def test_workers_that_fail_where_a_job_does_not_are_told_of(run, expected, monkeypatch):
+    """As where the cluster manager kills those who hold a second copy of the rows."""
+    monkeypatch.setattr(spark_workers, "Serve", Failing)
+    with pytest.warns(UserWarning, match=r"(?s)kmeans-survey was run as a Spark job.*killed") as w:
+        assert_as(expected, fitted(run))
+    assert len(w) == 1
+
+
+def test_large_partials_are_merged_by_spark(run, monkeypatch):
+    monkeypatch.setattr(spark_resident, "_MOST_GATHERED_BYTES", 300)
+    found = run(COUNT)
+    assert stay(run)
+    assert run(replace(COUNT, partial_bytes=200)).block_sizes == found.block_sizes
+    assert not stay(run)
+
+
 def test_rows_that_do_not_fit_are_read_by_jobs(run, jobs, context, expected, monkeypatch, caplog):
     monkeypatch.setattr(spark_workers, "allowed_a_worker", lambda conf: 10_000)
     with caplog.at_level("INFO", logger="daskmeans"):
@@ -241,26 +300,17 @@ def test_two_attempts_at_one_task_are_given_the_same_passes(run, expected):
     """As Spark's speculation starts them. The second one here never answers."""
     run(COUNT)
     workers = run._blocks._staying.workers
-    second = []
-
-    def come():
-        second.append(workers.address.connect())
-        second[0].send_bytes(pickle.dumps(Arrived(1, Host("elsewhere", 0))))
-
-    coming = threading.Thread(target=come)
-    coming.start()
-    while coming.is_alive():
-        run(COUNT)
-    first = run.n_passes
-    assert_as(expected, fitted(run))
-    with second[0] as connection:
-        number, _ = pickle.loads(connection.recv_bytes())
-        assert not connection.poll()
+    with second_attempt(run) as second:
+        first = run.n_passes
+        assert_as(expected, fitted(run))
+        number, _ = pickle.loads(second.recv_bytes())
+        assert not second.poll()
     assert number <= first + 1
     assert run._blocks._staying.workers is workers
 
 
-def test_fits_at_the_same_time_give_the_same_bits(table_of, points, context):
+def test_fits_at_the_same_time_give_the_same_bits(table_of, points, context, monkeypatch):
+    monkeypatch.setattr(spark_resident, "_TIMES_ASKED", 2)
     rows, _ = points
     table = table_of(rows.tolist(), n_partitions=3)
     model = partial(daskmeans.KMeans, 4, init="k-means||", max_iter=4, tol=0.0, random_state=1)
