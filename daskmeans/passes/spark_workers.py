@@ -7,10 +7,8 @@ attempts at one task both are sent the pass, and the first outcome counts: they 
 from __future__ import annotations
 
 import pickle
-import threading
 import time
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
 from queue import SimpleQueue
@@ -21,6 +19,7 @@ from daskmeans.passes.plan import Pass
 from daskmeans.passes.spark_jobs import BlocksOfRecords, Outcome, merge_outcomes
 from daskmeans.passes.spark_room import allowed_a_worker, room_for
 from daskmeans.passes.spark_serving import LEAVE, STAY, Arrived, Serve, Unreachable
+from daskmeans.passes.spark_thread import JobInThread
 from daskmeans.passes.spark_wire import LOST, Door
 
 # Without a pass for so long workers leave: what they hold is read again by the next ones, and
@@ -33,7 +32,6 @@ _TICK_S = 1.0
 _PATIENCE_S = 10.0
 # For workers to leave once they are sent home; then the job is cancelled.
 _LEAVING_S = 1.0
-_CANCELLING_S = 10.0
 
 
 class WorkersEnded(Exception):
@@ -93,7 +91,7 @@ class Workers:
         serve = Serve(self.address, blocks, _LEASE_S)
         # Neighbours together, without a shuffle, where they are kept.
         tasks = rdd.coalesce(self.n_tasks).mapPartitions(serve)
-        self._job = _Job(rdd.context, tasks.collect, self._wake)
+        self._job: JobInThread[Unreachable] = JobInThread(rdd.context, tasks.collect, self._wake)
 
     def __call__(self, step: Pass[PartialT]) -> Outcome[PartialT]:
         """Run a pass.
@@ -258,52 +256,3 @@ def _emptied(news: SimpleQueue[tuple[Connection[Any, Any], bytes]]) -> list[Conn
     while not news.empty():
         found.append(news.get()[0])
     return found
-
-
-class _Job:
-    """A Spark job in a thread of its own, of the job group and pool of whoever started it.
-
-    Attributes
-    ----------
-    results : list
-    error : Exception or None
-        What the job failed of before it was `to_end`.
-    ended, to_end : bool
-    """
-
-    def __init__(
-        self, context: Any, work: Callable[[], list[Unreachable]], tell: Callable[[], None]
-    ) -> None:
-        from pyspark import InheritableThread
-
-        self.results: list[Unreachable] = []
-        self.error: Exception | None = None
-        self.ended = self.to_end = False
-        self._context, self._work, self._tell = context, work, tell
-        self._tag = f"daskmeans-{uuid.uuid4().hex}"
-        self._thread = InheritableThread(target=self._run, daemon=True, name="daskmeans-spark")
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._context.addJobTag(self._tag)
-            self._context.setLocalProperty(
-                "spark.job.description", "k-means: workers that stay between passes"
-            )
-            self.results = self._work()
-        except Exception as error:
-            if not self.to_end:
-                self.error = error
-        finally:
-            self.ended = True
-            self._tell()
-
-    def is_this_thread(self) -> bool:
-        return threading.current_thread() is self._thread
-
-    def end(self) -> None:
-        """Cancel the job if it has not ended by itself."""
-        if not self.ended:
-            self._context.cancelJobsWithTag(self._tag)
-        if not self.is_this_thread():
-            self._thread.join(_CANCELLING_S)
