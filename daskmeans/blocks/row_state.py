@@ -127,6 +127,12 @@ def forget(fit: str, block_number: int | None = None) -> None:
                 del _remembered[fit]
 
 
+def forget_all() -> None:
+    """Let go what is known of any rows: for a process that goes on to other work."""
+    with _lock:
+        _remembered.clear()
+
+
 @contextmanager
 def new_fit() -> Iterator[str]:
     """Context of a fit: a name for it, under which nothing stays in this process afterwards."""

@@ -17,17 +17,15 @@ from dask.typing import Key as TaskKey
 from daskmeans.blocks.block import Block, make_block
 from daskmeans.blocks.chains import weights_graph
 from daskmeans.blocks.source import Key, RowRange, RowSource
-from daskmeans.kernels.csr import joined
 from daskmeans.partials import PartialT
 from daskmeans.passes.graph import MOST_LITERAL_BYTES, Graph, with_merge_tree
+from daskmeans.passes.groups import Group
 from daskmeans.passes.placement import placed_groups
 from daskmeans.passes.plan import Pass, handed_over, merge
 from daskmeans.passes.reports import wait_for_cluster
 from daskmeans.passes.tally import Tally
 from daskmeans.passes.walk import walk
 
-# A kernel's call costs as much as some hundred rows: smaller blocks are joined to larger ones.
-_SMALL_BLOCK_BYTES, _JOINED_BYTES = 512 << 10, 2 << 20
 # As many partials go to the driver as they are; more, or larger ones, are merged by the workers
 # first.
 _MOST_GATHERED, _MOST_GATHERED_BYTES = 8, 64 << 20
@@ -53,18 +51,6 @@ class BlockPlace:
     weighted: bool
 
 
-@dataclass(frozen=True)
-class Group:
-    """Blocks in the memory of one worker, and the same rows in blocks worth a kernel's call.
-
-    The arrays are those of the blocks' own tasks, so a group takes no memory of its own but for
-    small blocks, which are copied, and for rows that are to be divided by their lengths.
-    """
-
-    blocks: tuple[Block, ...]
-    joined: tuple[Block, ...]
-
-
 def make_group(
     places: tuple[BlockPlace, ...], n_features: int, divide: bool, *arrays: Any
 ) -> Group:
@@ -85,43 +71,12 @@ def make_group(
                 divide=divide,
             )
         )
-    return Group(tuple(blocks), tuple(_joined(blocks)))
-
-
-def _joined(blocks: list[Block]) -> list[Block]:
-    """Return the rows of small blocks in fewer ones, numbered by the first, without row numbers."""
-    found: list[Block] = []
-    small: list[Block] = []
-    size = 0
-
-    def close() -> None:
-        nonlocal small, size
-        if len(small) > 1:
-            rows = joined([block.rows for block in small])
-            weights = None
-            if small[0].weights is not None:
-                weights = np.concatenate([block.row_weights() for block in small])
-            numbers = tuple(block.number for block in small)
-            found.append(Block(numbers[0], None, rows, weights, numbers))
-        else:
-            found.extend(small)
-        small, size = [], 0
-
-    for block in blocks:
-        if block.rows.nbytes >= _SMALL_BLOCK_BYTES:
-            found.append(block)
-            continue
-        if size + block.rows.nbytes > _JOINED_BYTES:
-            close()
-        small.append(block)
-        size += block.rows.nbytes
-    close()
-    return found
+    return Group.of(blocks)
 
 
 def pass_over_group(step: Pass[PartialT], group: Group) -> PartialT:
     """The task of a pass on one group."""
-    blocks = group.blocks if step.by_row_number else group.joined
+    blocks = group.blocks_for(step)
     found = walk(step, iter([_handing_out(block) for block in blocks]), read_ahead=False)
     assert found is not None
     return found

@@ -68,9 +68,10 @@ class CentersStay:
 class KMeans(KMeansParams, Estimator, DefaultParamsWritable, DefaultParamsReadable):
     """K-means for Spark DataFrames: `pyspark.ml.clustering.KMeans` on the kernels of this package.
 
-    Rows are converted once, to numbers that Spark keeps in memory and on disk, and an iteration is
-    one job over them. The same rows in the same order with the same seed give, to the bit, the
-    centers of `daskmeans.KMeans` on any dask scheduler.
+    Rows are converted once, to numbers that Spark keeps in memory and on disk. Where there is room,
+    tasks of one job hold them while passes come, and no iteration is a job of its own. The same
+    rows in the same order with the same seed give, to the bit, the centers of `daskmeans.KMeans` on
+    any dask scheduler.
 
     Parameters
     ----------

@@ -5,9 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 
 import numpy as np
 import pytest
+
+import daskmeans
+from daskmeans.algorithms.kmeans import Seeding, fit
+from daskmeans.algorithms.watch import Watch
+from daskmeans.passes import spark_resident, spark_workers
 
 # Rows of a table, as Spark's columns of numbers.
 COLUMNS = "a double, b double, c double"
@@ -44,6 +50,7 @@ def spark(workers_environment, tmp_path_factory):
             .appName("daskmeans tests")
             .config("spark.ui.enabled", "false")
             .config("spark.ui.showConsoleProgress", "false")
+            .config("spark.python.daemon.module", "tests.spark.daemon")
             .config("spark.driver.bindAddress", "127.0.0.1")
             .config("spark.driver.host", "127.0.0.1")
             .config("spark.driver.memory", "1g")
@@ -54,6 +61,24 @@ def spark(workers_environment, tmp_path_factory):
         session.sparkContext.setLogLevel("OFF")
         yield session
         session.stop()
+
+
+@pytest.fixture
+def unhurried(spark, monkeypatch):
+    """Workers come and stay, however busy the machine is, and no job of another test is active."""
+    monkeypatch.setattr(spark_workers, "_LEASE_S", 20.0)
+    monkeypatch.setattr(spark_workers, "_PATIENCE_S", 120.0)
+    monkeypatch.setattr(spark_resident, "_TIMES_ASKED", 400)
+    assert no_job_is_active(spark.sparkContext)
+
+
+def no_job_is_active(context):
+    """Whether all jobs end, given the moment after which Spark tells so."""
+    for _ in range(600):
+        if not context.statusTracker().getActiveJobsIds():
+            return True
+        time.sleep(0.05)
+    return False
 
 
 @pytest.fixture(scope="session")
@@ -81,3 +106,48 @@ def table(points, table_of):
     """The rows and weights of `points`, columns a, b, c and w, in two partitions."""
     rows, weights = points
     return table_of(np.column_stack([rows, weights]).tolist(), f"{COLUMNS}, w double")
+
+
+class Wrapped:
+    """A runner that does something before each pass, or to its chunks."""
+
+    def __init__(self, run, before):
+        self._run, self._before = run, before
+
+    def __getattr__(self, name):
+        return getattr(self._run, name)
+
+    def __call__(self, step):
+        return self._run(self._before(self._run, step))
+
+
+def fitted(run, n_clusters=4, init="k-means||", max_iter=3):
+    """What the passes of a fit come to: 3 iterations from one round of k-means||."""
+    return fit(
+        run,
+        n_clusters,
+        Seeding(init, 1, 2.0, 1),
+        max_iter=max_iter,
+        tol=0.0,
+        rtol=0.0,
+        max_passes=None,
+        algorithm="auto",
+        random_state=np.random.RandomState(0),
+        keep_labels=True,
+        watch=Watch(),
+    )
+
+
+@pytest.fixture
+def expected(points):
+    """The model of the dask engine that `fitted` has to come to."""
+    return daskmeans.KMeans(
+        4, init="k-means||", init_rounds=1, max_iter=3, tol=0.0, random_state=0
+    ).fit(points[0])
+
+
+def assert_as(expected, found):
+    """Compare what `fitted` returned with a model, to the bit."""
+    np.testing.assert_array_equal(found.centers, expected.cluster_centers_)
+    np.testing.assert_array_equal(found.labels, expected.labels_)
+    assert found.inertia == expected.inertia_

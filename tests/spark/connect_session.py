@@ -30,6 +30,7 @@ def main() -> None:
     session = (
         SparkSession.builder.remote("local[2]")
         .config("spark.ui.enabled", "false")
+        .config("spark.python.daemon.module", "tests.spark.daemon")
         .config("spark.driver.memory", "1g")
         .getOrCreate()
     )

@@ -3,67 +3,26 @@
 from __future__ import annotations
 
 import os
+import signal
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 import daskmeans
-from daskmeans.algorithms.kmeans import Seeding, fit
-from daskmeans.algorithms.watch import Watch
 from daskmeans.errors import ClusterError, RowsError
 from daskmeans.passes.spark import SparkRunner
 
 pytest.importorskip("pyspark", reason="pyspark is not installed: pip install 'daskmeans[spark]'")
 
 from daskmeans.spark import spark_rows
-from tests.spark.conftest import COLUMNS
+from tests.spark.conftest import COLUMNS, Wrapped, assert_as, fitted
 
 
-class Wrapped:
-    """A runner that does something before each pass, or to its chunks."""
-
-    def __init__(self, run, before):
-        self._run, self._before = run, before
-
-    def __getattr__(self, name):
-        return getattr(self._run, name)
-
-    def __call__(self, step):
-        return self._run(self._before(self._run, step))
-
-
-def fitted(run):
-    return fit(
-        run,
-        4,
-        Seeding("k-means||", 1, 2.0, 1),
-        max_iter=3,
-        tol=0.0,
-        rtol=0.0,
-        max_passes=None,
-        algorithm="auto",
-        random_state=np.random.RandomState(0),
-        keep_labels=True,
-        watch=Watch(),
-    )
-
-
-@pytest.fixture
-def expected(points):
-    return daskmeans.KMeans(
-        4, init="k-means||", init_rounds=1, max_iter=3, tol=0.0, random_state=0
-    ).fit(points[0])
-
-
-def assert_as(expected, found):
-    np.testing.assert_array_equal(found.centers, expected.cluster_centers_)
-    np.testing.assert_array_equal(found.labels, expected.labels_)
-    assert found.inertia == expected.inertia_
-
-
-@pytest.mark.parametrize("pass_name", ["kmeans-survey", "kmeans-sample", "kmeans-assign"])
-def test_worker_that_dies_once_is_replaced(table, expected, tmp_path, pass_name):
+@pytest.mark.parametrize(
+    ("pass_name", "end"),
+    [("kmeans-survey", "exit"), ("kmeans-sample", "error"), ("kmeans-assign", "kill")],
+)
+def test_worker_that_dies_once_is_replaced(unhurried, table, expected, tmp_path, pass_name, end):
     marker = tmp_path / "died"
 
     def dying(run, step):
@@ -74,13 +33,21 @@ def test_worker_that_dies_once_is_replaced(table, expected, tmp_path, pass_name)
         def chunk_or_death(block, parameters):
             if block.number == 1 and not os.path.exists(path):
                 open(path, "w").close()
+                if end == "error":
+                    raise OSError("no memory for a moment")
+                if end == "kill":
+                    os.kill(os.getpid(), signal.SIGKILL)
                 os._exit(1)
             return chunk(block, parameters)
 
-        return replace(step, chunk=chunk_or_death)
+        # Joined blocks go by the number of the first.
+        return replace(step, chunk=chunk_or_death, by_row_number=True)
 
-    assert_as(expected, fitted(Wrapped(SparkRunner(spark_rows(table.drop("w"))), dying)))
+    run = SparkRunner(spark_rows(table.drop("w")))
+    assert_as(expected, fitted(Wrapped(run, dying)))
     assert marker.exists()
+    # It was one of those that stay, and Spark alone has replaced it.
+    assert run._blocks._staying.workers.n_passes == run.n_passes
 
 
 def test_task_that_raises_while_rows_are_read_is_tried_again(table, expected, tmp_path):
@@ -100,7 +67,9 @@ def test_task_that_raises_while_rows_are_read_is_tried_again(table, expected, tm
 def test_blocks_that_were_lost_are_made_again(table, expected):
     def losing(run, step):
         if step.name == "kmeans-assign":
-            run._blocks._rdd.unpersist(blocking=True)
+            # Workers that hold blocks do not miss them.
+            run._blocks.end()
+            run._blocks._kept.rdd.unpersist(blocking=True)
         return step
 
     assert_as(expected, fitted(Wrapped(SparkRunner(spark_rows(table.drop("w"))), losing)))
@@ -117,7 +86,7 @@ def test_partition_of_other_rows_is_not_taken_for_the_same(table, tmp_path):
             yield batch.slice(1) if again else batch
 
     run = SparkRunner(spark_rows(table.drop("w").coalesce(1).mapInArrow(changing, COLUMNS)))
-    run._blocks._rdd.unpersist(blocking=True)
+    run._blocks._kept.rdd.unpersist(blocking=True)
     with pytest.raises(RowsError, match=r"Partition 0 .* came out with other rows .* ids"):
         fitted(run)
 

@@ -11,6 +11,7 @@ from sklearn.base import clone
 import daskmeans
 from daskmeans.metrics import evaluate
 from daskmeans.passes import spark as spark_passes
+from daskmeans.passes import spark_jobs
 
 pytest.importorskip("pyspark", reason="pyspark is not installed: pip install 'daskmeans[spark]'")
 
@@ -87,7 +88,7 @@ def test_integers_and_decimals_and_text_are_numbers(spark):
 
 def test_many_partitions_merge_in_a_tree_to_the_same_bits(table_of, points, monkeypatch):
     rows, _ = points
-    monkeypatch.setattr(spark_passes, "_MOST_GATHERED", 2)
+    monkeypatch.setattr(spark_jobs, "_MOST_GATHERED", 2)
     table = table_of(rows.tolist(), n_partitions=7)
     model = daskmeans.KMeans(4, init="k-means||", init_rounds=1, max_iter=2, random_state=0)
     assert_same(model.fit(table), clone(model).fit(rows))
