@@ -175,6 +175,8 @@ def _through(
         progress = use(progress, portion)
         if tally is not None:
             tally((number % len(sizes),))
+            if (number + 1) % len(sizes) == 0:
+                tally.finish()
         yield progress
 
 

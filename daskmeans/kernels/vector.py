@@ -82,12 +82,14 @@ class Emitter:
 
     def prefetch(self, base: ir.Value, offset: ir.Value) -> None:
         """Ask for the cache line that holds a number, which need not lie within the array."""
-        arguments = [ir.PointerType(), I32, I32, I32]
+        anything = ir.IntType(8).as_pointer()
+        arguments = [anything, I32, I32, I32]
         ask = cgutils.get_or_insert_function(
             self.b.module, ir.FunctionType(ir.VoidType(), arguments), "llvm.prefetch.p0"
         )
         read, most_local, data = (ir.Constant(I32, each) for each in (0, 3, 1))
-        self.b.call(ask, [self.b.gep(base, [offset]), read, most_local, data])
+        place = self.b.bitcast(self.b.gep(base, [offset]), anything)
+        self.b.call(ask, [place, read, most_local, data])
 
     def load_masked(self, base: ir.Value, offset: ir.Value, mask: ir.Value) -> ir.Value:
         """Load the lanes that `mask` names, zero elsewhere; other lanes' memory is not read."""

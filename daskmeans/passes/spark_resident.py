@@ -19,14 +19,14 @@ from daskmeans.passes.plan import Pass
 from daskmeans.passes.spark_jobs import BlocksOfRecords, JobBlocks, Outcome
 from daskmeans.passes.spark_workers import Workers, WorkersEnded
 
-# After workers did not come, or made way for another job.
+# After workers did not come, failed, or made way for another job.
 _AGAIN_AFTER_S = 20.0
 # How often it is asked whether other jobs wait, which takes less than a millisecond.
 _ASK_EVERY_S = 1.0
 # Spark tells of the end of a job a moment late.
 _LATE_S, _TIMES_ASKED = 0.05, 3
 # More than this of partials would go to the driver at a time: Spark's tree merges them first.
-_MOST_GATHERED_BYTES = 1 << 30
+_MOST_GATHERED_BYTES = 64 << 20
 # With any of these, users have asked that data travel encrypted.
 _ENCRYPTED = (
     "spark.network.crypto.enabled",
@@ -157,8 +157,7 @@ class SparkBlocks:
             self._unreachable(f"{workers.address.host}:{workers.address.port}", workers.unreachable)
         else:
             self._failed = workers.error
-            if workers.n_passes == 0:
-                self._jobs_until = time.monotonic() + _AGAIN_AFTER_S
+            self._jobs_until = time.monotonic() + _AGAIN_AFTER_S
 
     def _unreachable(self, where: str, reason: str) -> None:
         self._only_jobs(f"workers do not reach the driver at {where}")

@@ -8,7 +8,9 @@ from __future__ import annotations
 import secrets
 import socket
 import struct
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
@@ -44,8 +46,9 @@ class Address:
         connection = _connection(
             socket.create_connection((self.host, self.port), _CONNECT_S), _CONNECT_S
         )
-        answer_challenge(connection, self.secret)
-        deliver_challenge(connection, self.secret)
+        with _recognising():
+            answer_challenge(connection, self.secret)
+            deliver_challenge(connection, self.secret)
         return connection
 
 
@@ -82,14 +85,19 @@ class Door:
 
     def answer(self) -> None:
         """Let in who knocks, if it knows the secret, without waiting for it."""
-        knocking, _ = self.socket.accept()
+        try:
+            knocking, _ = self.socket.accept()
+        except OSError:
+            # Who knocked has gone already.
+            return
         Thread(target=self._meet, args=(knocking,), daemon=True).start()
 
     def _meet(self, knocking: socket.socket) -> None:
         connection = _connection(knocking, _STUCK_S)
         try:
-            deliver_challenge(connection, self.address.secret)
-            answer_challenge(connection, self.address.secret)
+            with _recognising():
+                deliver_challenge(connection, self.address.secret)
+                answer_challenge(connection, self.address.secret)
             first = connection.recv_bytes()
         except LOST:
             connection.close()
@@ -101,10 +109,26 @@ class Door:
         self.socket.close()
 
 
+@contextmanager
+def _recognising() -> Iterator[None]:
+    """Context of a handshake: AuthenticationError for whatever a stranger's words lead to."""
+    try:
+        yield
+    except (AssertionError, ValueError) as error:
+        raise AuthenticationError(f"no handshake: {error}") from error
+
+
 def _connection(joined: socket.socket, patience_s: int) -> Connection[Any, Any]:
     joined.settimeout(None)
     # Messages of a pass are small, and each is waited for.
     joined.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     for option, seconds in ((socket.SO_SNDTIMEO, _STUCK_S), (socket.SO_RCVTIMEO, patience_s)):
-        joined.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", seconds, 0))
+        wanted = seconds * 1000 if sys.platform == "win32" else struct.pack("ll", seconds, 0)
+        joined.setsockopt(socket.SOL_SOCKET, option, wanted)
+    # During a pass nothing travels: what lies between must not take the connection for dead, and
+    # one that is must be noticed.
+    joined.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, number in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, name):
+            joined.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), number)
     return Connection(joined.detach())

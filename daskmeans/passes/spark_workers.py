@@ -9,9 +9,10 @@ from __future__ import annotations
 import pickle
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from daskmeans.partials import PartialT
@@ -72,7 +73,9 @@ class Workers:
     def __init__(
         self, rdd: Any, n_tasks: int, blocks: BlocksOfRecords, sizes: Sequence[int]
     ) -> None:
-        self.n_tasks = min(n_tasks, rdd.getNumPartitions())
+        # Neighbours together, without a shuffle, where they are kept.
+        together = rdd.coalesce(n_tasks)
+        self.n_tasks = together.getNumPartitions()
         self.n_passes = 0
         self.state_bytes = 0
         self.lacking: str | None = None
@@ -89,8 +92,7 @@ class Workers:
         self._door = Door(conf.get("spark.driver.bindAddress", host), host, self._let_in)
         self.address = self._door.address
         serve = Serve(self.address, blocks, _LEASE_S)
-        # Neighbours together, without a shuffle, where they are kept.
-        tasks = rdd.coalesce(self.n_tasks).mapPartitions(serve)
+        tasks = together.mapPartitions(serve)
         self._job: JobInThread[Unreachable] = JobInThread(rdd.context, tasks.collect, self._wake)
 
     def __call__(self, step: Pass[PartialT]) -> Outcome[PartialT]:
@@ -134,11 +136,11 @@ class Workers:
                 self._door.answer()
             elif each is self._woken:
                 self._woken.recv_bytes()
-            else:
-                assert isinstance(each, Connection)
+            elif isinstance(each, Connection) and each in self._members:
                 self._hear(each, outcomes)
-        while not self._news.empty():
-            connection, first = self._news.get()
+                # Large outcomes take their time, in which others wait.
+                self._keep_up(outcomes)
+        for connection, first in _emptied(self._news):
             arrived: Arrived = pickle.loads(first)
             self._members[connection] = _Member(arrived)
             self._changed = time.monotonic()
@@ -203,7 +205,8 @@ class Workers:
         self._wakes.send_bytes(b"!")
 
     def _send_home(self) -> None:
-        for connection in (*self._members, *_emptied(self._news)):
+        waiting = [connection for connection, _ in _emptied(self._news)]
+        for connection in (*self._members, *waiting):
             connection.close()
         self._members = {}
 
@@ -251,8 +254,12 @@ class _Member:
         return self.arrived.partition
 
 
-def _emptied(news: SimpleQueue[tuple[Connection[Any, Any], bytes]]) -> list[Connection[Any, Any]]:
+def _emptied(
+    news: SimpleQueue[tuple[Connection[Any, Any], bytes]],
+) -> list[tuple[Connection[Any, Any], bytes]]:
     found = []
-    while not news.empty():
-        found.append(news.get()[0])
+    # Others may be taking from it.
+    with suppress(Empty):
+        while True:
+            found.append(news.get_nowait())
     return found
