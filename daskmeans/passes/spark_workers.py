@@ -198,22 +198,24 @@ class Workers:
         """Take over who has come, from a thread of its own."""
         self._news.put((connection, first))
         self._wake()
+        # Whoever ends them may have looked at the news before. Members are closed by it alone.
         if self._over:
-            self._send_home()
+            self._send_newcomers_home()
 
     def _wake(self) -> None:
         self._wakes.send_bytes(b"!")
 
-    def _send_home(self) -> None:
-        waiting = [connection for connection, _ in _emptied(self._news)]
-        for connection in (*self._members, *waiting):
+    def _send_newcomers_home(self) -> None:
+        for connection, _ in _emptied(self._news):
             connection.close()
-        self._members = {}
 
     def end(self) -> None:
         """Send the workers home, and wait until the job has ended."""
         self._over = self._job.to_end = True
-        self._send_home()
+        for connection in self._members:
+            connection.close()
+        self._members = {}
+        self._send_newcomers_home()
         until = time.monotonic() + _LEAVING_S
         # Objects that nobody needs are collected in any thread, that of the job too.
         while not self._job.is_this_thread() and not self._job.ended:

@@ -309,6 +309,30 @@ def test_two_attempts_at_one_task_are_given_the_same_passes(run, expected):
     assert run._blocks._staying.workers is workers
 
 
+def test_who_comes_while_others_are_sent_home_closes_only_itself(run):
+    """Else two threads close the same file, which may be somebody else's by then."""
+    run(COUNT)
+    workers = run._blocks._staying.workers
+    closed = []
+
+    class Newcomer:
+        def close(self):
+            closed.append("newcomer")
+
+    class Member:
+        def close(self):
+            closed.append("member")
+            coming = threading.Thread(target=workers._let_in, args=(Newcomer(), b""))
+            coming.start()
+            coming.join()
+
+    for connection in workers._members:
+        connection.close()
+    workers._members = {Member(): None}
+    workers.end()
+    assert closed == ["member", "newcomer"]
+
+
 def test_fits_at_the_same_time_give_the_same_bits(table_of, points, context, monkeypatch):
     monkeypatch.setattr(spark_resident, "_TIMES_ASKED", 2)
     rows, _ = points
