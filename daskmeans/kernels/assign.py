@@ -2,7 +2,8 @@
 
 The label of row x is *defined* as argmin_j sum_f (x_f - c_jf)^2, evaluated in float64 feature by
 feature, the lowest j on a tie. The register tile scores rows in their own precision; a row whose
-best and second-best scores lie within the rounding bound is decided again by the definition.
+best and second-best scores lie within the rounding bound is decided again by the definition, among
+the groups of centers that the bound leaves.
 """
 
 from __future__ import annotations
@@ -15,16 +16,27 @@ import numpy as np
 
 from daskmeans.kernels.compile import inlined, kernel, rarely_called
 from daskmeans.kernels.csr import AnyRows
-from daskmeans.kernels.strip import nearest_in_strip, transpose_strip
-from daskmeans.kernels.vector import TILE_CENTERS, strip_rows
+from daskmeans.kernels.strip import (
+    PART_FEATURES,
+    nearest_in_strip,
+    sq_distances_to_some,
+    transpose_strip,
+)
+from daskmeans.kernels.vector import GROUP_CENTERS, TILE_CENTERS, strip_rows
 from daskmeans.typing import Array
+
+# Where nobody asks for groups they are of at least so many multiplications: to keep the best score
+# of each then takes less than 1 % of scoring.
+_GROUP_WORK = 4096
+# Covers the rounding of what is multiplied by it.
+_A_LITTLE_MORE = 1.001
 
 
 class PackedCenters(NamedTuple):
     """Centers in the layouts that the kernels read, made once a pass and block dtype.
 
-    With groups, centers stand in an order that keeps near ones together, and `lanes`, `shifted`
-    and `positions` are filled; without, there is one group of all centers.
+    With groups asked for, centers stand in an order that keeps near ones together, and `lanes`,
+    `shifted` and `positions` are filled; without, they stand in their own order.
     """
 
     tiles: Array  # (t * (d + 1) * TILE_CENTERS,) dtype of rows: half norms, then -centers, per tile
@@ -33,40 +45,47 @@ class PackedCenters(NamedTuple):
     tiles_a_group: int
     n_groups: int  # g = ceil(t / tiles_a_group)
     shift: Array  # (dp,) dtype of rows, zero past d; dp = d rounded up to a multiple of 4
-    bound: Array  # (4,) dtype of rows, see `rounding_bound`
+    bound: Array  # (6,) dtype of rows: `rounding_bound` of sums in parts, as of `nearest_in_strip`
+    row_bound: Array  # (6,) dtype of rows: `rounding_bound` of sums in any order
     transposed: Array  # (d, k) float64, the centers themselves
     lanes: Array  # (g * (d + 1) * width,) dtype of rows: half norms, then -centers, per group
     shifted: Array  # (k, d) dtype of rows
     positions: Array  # (k,) int32, place of each center in the packed order
 
 
+def _roundings_in_parts(d: int) -> int:
+    """Most roundings that a product of one of d features passes in a sum of sums of parts."""
+    return min(d, PART_FEATURES) + max(-(-d // PART_FEATURES) - 1, 0)
+
+
 @cache
-def _roundings(d: int, dtype: np.dtype[Any]) -> tuple[float, float, float]:
-    """Return gamma of `rounding_bound` for a dtype and for float64, and the least normal number."""
-    info = np.finfo(dtype)
-
-    def gamma(unit: float) -> float:
-        return (d + 8) * unit / (1 - (d + 8) * unit)
-
-    return gamma(float(info.eps) / 2), gamma(2.0**-53), float(info.tiny)
+def _gamma(n_roundings: int, unit: float) -> float:
+    return n_roundings * unit / (1 - n_roundings * unit)
 
 
-def rounding_bound(sq_norms: Array, d: int, dtype: np.dtype[Any]) -> Array:
+def rounding_bound(sq_norms: Array, d: int, n_roundings: int, dtype: np.dtype[Any]) -> Array:
     """Coefficients b of the bound b0 + b1 |y| + b2 |y|^2 on how much rounding moves a score gap.
 
     A score of shifted row y against shifted center c is off by at most
-    gamma (|y| |c| + |c|^2 / 2) with gamma = m u / (1 - m u), m = d + 8: d fused operations, and
-    the roundings of y, of c, of |c|^2 / 2 and of the sums (Higham, "Accuracy and stability of
-    numerical algorithms", section 3.1). The definition in float64 is off by at most
-    gamma64 (|y| + |c|)^2. Two scores make a gap; 1 % more covers the rounding of the bound, and
-    the smallest normal number covers underflow. A fourth coefficient, times |y|^2, covers the
-    rounding of |y|^2 and of its sum with a score: together they bound a squared distance.
+    gamma (|y| |c| + |c|^2 / 2) with gamma = m u / (1 - m u), m = n_roundings + 8: the fused
+    operations and sums that a product passes, and the roundings of y, of c, of |c|^2 / 2 and of the
+    gap (Higham, "Accuracy and stability of numerical algorithms", sections 3.1 and 4.2). The
+    definition in float64 is off by at most gamma64 (|y| + |c|)^2 with m = d + 8. Two scores make a
+    gap; 1 % more covers the rounding of the bound, and the smallest normal number covers underflow.
+    A fourth coefficient, times |y|^2, covers the rounding of |y|^2 and of its sum with a score:
+    together they bound a squared distance. The last two are the largest |c| that the bound is for,
+    and the part of b0 that stays where a bound is for smaller ones.
     """
     largest = math.sqrt(sq_norms.max())
-    own, exact, tiny = _roundings(d, dtype)
-    constant = own * largest**2 + exact * largest**2 + (d + 8) * tiny
+    info = np.finfo(dtype)
+    own, exact = _gamma(n_roundings + 8, float(info.eps) / 2), _gamma(d + 8, 2.0**-53)
+    vanishing = (d + 8) * float(info.tiny)
+    constant = own * largest**2 + exact * largest**2 + vanishing
     linear = 2 * own * largest + 2 * exact * largest
-    return np.array([1.01 * constant, 1.01 * linear, 1.01 * exact, 2.02 * own], dtype=dtype)
+    return np.array(
+        [1.01 * constant, 1.01 * linear, 1.01 * exact, 2.02 * own, largest, 1.02 * vanishing],
+        dtype=dtype,
+    )
 
 
 def pack_centers(
@@ -88,10 +107,11 @@ def pack_centers(
     order : ndarray of shape (k,), int32, optional
         Numbers of the centers so that each `width` consecutive ones are a group.
     width : int
-        Centers in a group, a multiple of GROUP_CENTERS. 0 means no groups.
+        Centers in a group, a multiple of GROUP_CENTERS. 0 means that groups are of no interest.
     """
     k, d = centers.shape
     n_tiles = -(-k // TILE_CENTERS)
+    tiles_a_group = (width or _least_width(d)) // TILE_CENTERS
     shifted = centers - shift
     numbers = np.zeros(n_tiles * TILE_CENTERS, dtype=np.int32)
     numbers[:k] = np.arange(k) if order is None else order
@@ -108,15 +128,21 @@ def pack_centers(
             _feature_major(ordered, sq_norms, TILE_CENTERS, dtype),
             numbers,
             n_tiles,
-            width // TILE_CENTERS if width else n_tiles,
-            -(-k // width) if width else 1,
+            tiles_a_group,
+            -(-n_tiles // tiles_a_group),
             padded_shift,
-            rounding_bound(sq_norms, d, dtype),
+            rounding_bound(sq_norms, d, _roundings_in_parts(d), dtype),
+            rounding_bound(sq_norms, d, d, dtype),
             np.ascontiguousarray(centers.T),
             _feature_major(ordered, sq_norms, width, dtype) if width else np.zeros(0, dtype),
             shifted.astype(dtype) if width else np.zeros((0, d), dtype),
             positions,
         )
+
+
+def _least_width(d: int) -> int:
+    """Return how many centers are a group where nobody asks for groups."""
+    return GROUP_CENTERS * -(-_GROUP_WORK // (GROUP_CENTERS * d))
 
 
 def _feature_major(shifted: Array, sq_norms: Array, width: int, dtype: np.dtype[Any]) -> Array:
@@ -176,19 +202,69 @@ def decide_again(
     chosen,  # IN    (strip_rows,) int64, numbers of a strip's rows
     count,  # IN    how many of them count
     doubtful,  # IN    a bit per row, of `nearest_in_strip`
-    transposed,  # IN    (d, k) float64 centers
-    distances,  # OUT   (k,) float64 scratch
+    scores,  # IN    ((1 + 2 g) * strip_rows,) of `nearest_in_strip`
+    packed,  # IN    PackedCenters with g groups
+    distances,  # OUT   (>= k + GROUP_CENTERS,) float64 scratch
     labels,  # INOUT (>= at + count,) int32
     at,  # IN    first of the strip's labels
 ):
     """Label doubtful rows by the definition; return the first that is not finite, or -1."""
+    k = packed.transposed.shape[1]
     for i in range(count):
-        if (doubtful >> np.uint64(i)) & np.uint64(1):
-            label = nearest_by_definition(rows, chosen[i], transposed, distances)
-            if label < 0:
-                return chosen[i]
-            labels[at + i] = label
+        if not (doubtful >> np.uint64(i)) & np.uint64(1):
+            continue
+        label = -1
+        if packed.positions.size == 0 and packed.n_groups > 1:
+            label = _nearest_in_groups(rows, chosen[i], i, chosen.size, scores, packed, distances)
+        if label < 0:
+            label = nearest_by_definition(rows, chosen[i], packed.transposed, distances[:k])
+        if label < 0:
+            return chosen[i]
+        labels[at + i] = label
     return np.int64(-1)
+
+
+@inlined
+def _nearest_in_groups(
+    rows,  # IN  (r, d)
+    row,  # IN  number of the row
+    i,  # IN  its place in the strip
+    rows_a_strip,  # IN
+    scores,  # IN  ((1 + 2 g) * rows_a_strip,)
+    packed,  # IN  PackedCenters with g groups of centers in their own order
+    distances,  # OUT (>= k + GROUP_CENTERS,) float64 scratch
+):
+    """Return the label of a row by the definition, or -1 if scores tell nothing of it."""
+    # Whatever has a score above the best one by more than rounding explains is farther away by the
+    # definition too. So is a center whose |c| exceeds |y| + |y - best|: the bound is for shorter
+    # ones, which helps rows near the shift and in small clusters.
+    k = packed.transposed.shape[1]
+    b0, b1, b2, b3, largest, vanishing = packed.bound
+    sq_norm = scores[i]
+    norm = np.sqrt(sq_norm)
+    limit = b0 + b1 * norm + b2 * sq_norm
+    best = scores[rows_a_strip + i]
+    for g in range(1, packed.n_groups):
+        best = min(best, scores[(1 + 2 * g) * rows_a_strip + i])
+    sq_distance = max(sq_norm + 2 * (best + limit) + b3 * sq_norm, vanishing)
+    longest = _A_LITTLE_MORE * (norm + np.sqrt(sq_distance))
+    if longest < largest:
+        shorter = rows.dtype.type(longest / largest)
+        limit = b0 * shorter * shorter + b1 * shorter * norm + b2 * sq_norm + vanishing
+    label = -1
+    if not np.isfinite(limit):
+        return label
+    width = packed.tiles_a_group * TILE_CENTERS
+    for g in range(packed.n_groups):
+        if scores[(1 + 2 * g) * rows_a_strip + i] - best > limit:
+            continue
+        end = min((g + 1) * width, k)
+        for j in range(g * width, end, GROUP_CENTERS):
+            sq_distances_to_some(rows, row, packed.transposed, j, distances)
+        for j in range(g * width, end):
+            if label < 0 or distances[j] < distances[label]:
+                label = j
+    return label
 
 
 @kernel
@@ -196,7 +272,7 @@ def _label_block(rows, packed, rows_a_strip, labels):
     strip = np.empty(packed.shift.size * rows_a_strip, rows.dtype)
     scores = np.empty((1 + 2 * packed.n_groups) * rows_a_strip, rows.dtype)
     found = np.empty(rows_a_strip, np.int32)
-    distances = np.empty(packed.transposed.shape[1], np.float64)
+    distances = np.empty(packed.transposed.shape[1] + GROUP_CENTERS, np.float64)
     chosen = np.empty(rows_a_strip, np.int64)
     ahead = np.empty(rows_a_strip, np.int64)
     n_rows = rows.shape[0]
@@ -225,7 +301,7 @@ def _label_block(rows, packed, rows_a_strip, labels):
                 labels[start + i] = found[i]
         if doubtful != 0:
             bad_row = decide_again(
-                rows, chosen, count, doubtful, packed.transposed, distances, labels, start
+                rows, chosen, count, doubtful, scores, packed, distances, labels, start
             )
             if bad_row >= 0:
                 return bad_row

@@ -160,7 +160,7 @@ def search_groups(
     offsets = sq_norms
     margin, lower, label_drift, group_drift = bounds
     count = drifting_rows(margin, labels, label_drift, first, n_rows, drifting)
-    b0, b1, b2, b3 = packed.bound
+    b0, b1, b2, b3 = packed.row_bound[:4]
     number = rows.dtype.type
     zero, down = number(0), number(1 - SLACK)
     tiny, infinity = np.float32(TINY), np.float32(np.inf)

@@ -129,11 +129,12 @@ def _label_by_heads(
     beyond = np.empty((m + ROWS_AT_ONCE) * HEAD_LANES, np.float32)
     all_distances = np.empty(k, np.float64)
 
-    b1, relative = np.float64(packed.bound[1]), np.float64(packed.bound[3])
+    b1, relative = np.float64(packed.row_bound[1]), np.float64(packed.row_bound[3])
     unit = relative / (d + 8)  # above twice the unit of rounding
     largest = b1 / relative  # at least the norm of the longest shifted center
-    h0, h1 = np.float64(heads.centers.bound[0]), np.float64(heads.centers.bound[1])
-    h2 = np.float64(heads.centers.bound[2]) + np.float64(heads.centers.bound[3])
+    head_bound = heads.centers.row_bound
+    h0, h1 = np.float64(head_bound[0]), np.float64(head_bound[1])
+    h2 = np.float64(head_bound[2]) + np.float64(head_bound[3])
     n_searched, n_distances = 0, 0
     for start in range(0, n_rows, m):
         in_chunk = min(m, n_rows - start)

@@ -20,7 +20,7 @@ from daskmeans.kernels.csr import AnyRows
 from daskmeans.kernels.moved_rows import move_rows, room_to_wait, wait_to_move
 from daskmeans.kernels.quantised_sums import SUM_LANES, add_rows
 from daskmeans.kernels.strip import differing, nearest_in_strip, transpose_strip
-from daskmeans.kernels.vector import TILE_CENTERS, strip_rows
+from daskmeans.kernels.vector import GROUP_CENTERS, TILE_CENTERS, strip_rows
 from daskmeans.typing import Array, Labels
 
 # Half of a first-level cache; the rest is for the tile of centers and the sums.
@@ -82,7 +82,7 @@ def _lloyd_block(
     found = np.empty(rows_a_chunk, np.int32)
     chosen = np.empty(rows_a_strip, np.int64)
     ahead = np.empty(rows_a_strip, np.int64)
-    distances = np.empty(k, np.float64)
+    distances = np.empty(k + GROUP_CENTERS, np.float64)
 
     waiting = room_to_wait(rows, counted)
     n_waiting = np.int64(0)  # for a literal 0 numba would compile another `move_rows`
@@ -151,7 +151,7 @@ def _lloyd_block(
             )
             if doubtful != 0:
                 bad_row = decide_again(
-                    rows, chosen, in_strip, doubtful, packed.transposed, distances, found, at
+                    rows, chosen, in_strip, doubtful, scores, packed, distances, found, at
                 )
                 if bad_row >= 0:
                     return NOT_FINITE, bad_row, n_changed, n_distances

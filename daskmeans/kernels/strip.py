@@ -16,6 +16,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from daskmeans.kernels.vector import (
+    GROUP_CENTERS,
     I64,
     LINE_BYTES,
     TILE_CENTERS,
@@ -28,6 +29,9 @@ from daskmeans.kernels.vector import (
 
 # Rows of more cache lines are wide: 32 of them would take a third of a first-level cache.
 WIDE_LINES = 8
+# Features whose products are summed one after the other; such sums are then added up. A sum is as
+# exact as it has few operations in a row, and rows are decided again where it is not exact enough.
+PART_FEATURES = 64
 
 
 @intrinsic
@@ -154,7 +158,7 @@ def nearest_in_strip(
     n_features: Any,  # IN   d
     n_tiles: Any,  # IN   t, tiles of TILE_CENTERS centers
     tiles_a_group: Any,  # IN   at least 1
-    bound: Any,  # IN   (4,) dtype of strip; the rounding bound is b[0] + b[1] |y| + b[2] |y|^2
+    bound: Any,  # IN   (6,) dtype of strip; the rounding bound is b[0] + b[1] |y| + b[2] |y|^2
     labels: Any,  # OUT  (>= at + strip_rows,) int32; strip_rows are written
     at: Any,  # IN   from here on
     scores: Any,  # OUT  ((1 + 2 g) * strip_rows,) dtype of strip, g = ceil(t / tiles_a_group)
@@ -167,7 +171,8 @@ def nearest_in_strip(
     """
     # Register tile: TILE_CENTERS centers by VECTORS vectors of rows; the loop over features is
     # innermost and carries only these accumulators. Best, second and label are updated a vector of
-    # rows at a time, once a tile, with no reduction across lanes.
+    # rows at a time, once a tile, with no reduction across lanes. After each PART_FEATURES the
+    # accumulators begin at zero again, and what they held waits in memory.
     signature = types.uint64(
         strip,
         packed,
@@ -200,6 +205,7 @@ def nearest_in_strip(
         group_label = variables(zero_labels)
         sq_norm = variables(e.const(0.0))
         score = [[cgutils.alloca_once(b, e.vector) for _ in vectors] for _ in tile]
+        before = [cgutils.alloca_once(b, e.vector) for _ in range(VECTORS * TILE_CENTERS)]
 
         def load_rows(feature: ir.Value) -> list[ir.Value]:
             position = b.mul(feature, int64(VECTORS * n))
@@ -210,9 +216,28 @@ def nearest_in_strip(
                 position = b.add(b.mul(line, int64(VECTORS * n)), int64(v * n))
                 e.store(b.load(values[v]), scores_data, position)
 
-        with cgutils.for_range(b, n_features) as features:
-            for v, y in enumerate(load_rows(features.index)):
+        def in_parts(sums: list[ir.Value], add: Callable[[ir.Value], None]) -> None:
+            """Add all features to sums that have begun, each part by itself."""
+            part = int64(PART_FEATURES)
+            in_first = b.select(b.icmp_signed("<", n_features, part), n_features, part)
+            with cgutils.for_range(b, in_first) as features:
+                add(features.index)
+            with cgutils.for_range_slice(b, part, n_features, part, I64) as (first, _):
+                for value, waiting in zip(sums, before, strict=False):
+                    b.store(b.load(value), waiting)
+                    b.store(e.const(0.0), value)
+                end = b.add(first, part)
+                end = b.select(b.icmp_signed("<", end, n_features), end, n_features)
+                with cgutils.for_range_slice(b, first, end, int64(1), I64) as (feature, _):
+                    add(feature)
+                for value, waiting in zip(sums, before, strict=False):
+                    b.store(b.fadd(b.load(value), b.load(waiting)), value)
+
+        def add_squares(feature: ir.Value) -> None:
+            for v, y in enumerate(load_rows(feature)):
                 b.store(e.fma(y, y, b.load(sq_norm[v])), sq_norm[v])
+
+        in_parts(sq_norm, add_squares)
         keep(sq_norm, int64(0))
 
         tile_size = b.mul(b.add(n_features, int64(1)), int64(TILE_CENTERS))
@@ -234,13 +259,16 @@ def nearest_in_strip(
                     half_norm = e.splat(b.load(b.gep(tile_data, [int64(j)])))
                     for v in vectors:
                         b.store(half_norm, score[j][v])
-                with cgutils.for_range(b, n_features) as features:
-                    ys = load_rows(features.index)
-                    column = b.mul(b.add(features.index, int64(1)), int64(TILE_CENTERS))
+
+                def add_products(feature: ir.Value, tile_data: ir.Value = tile_data) -> None:
+                    ys = load_rows(feature)
+                    column = b.mul(b.add(feature, int64(1)), int64(TILE_CENTERS))
                     for j in tile:
                         center = e.splat(b.load(b.gep(tile_data, [b.add(column, int64(j))])))
                         for v in vectors:
                             b.store(e.fma(center, ys[v], b.load(score[j][v])), score[j][v])
+
+                in_parts([score[j][v] for j in tile for v in vectors], add_products)
                 first = b.mul(tile_number, int64(TILE_CENTERS))
                 for j in tile:
                     center_number = b.load(b.gep(numbers_data, [b.add(first, int64(j))]))
@@ -281,6 +309,49 @@ def nearest_in_strip(
             target = b.bitcast(b.gep(labels_data, [int64(v * n)]), e.indices.as_pointer())
             b.store(b.load(label[v]), target).align = 4
         return doubtful
+
+    return signature, codegen
+
+
+@intrinsic
+def sq_distances_to_some(
+    typingctx: Any,
+    rows: Any,  # IN   (r, d) float32 or float64, C order
+    row: Any,  # IN   number of the row
+    transposed: Any,  # IN   (d, k) float64 centers
+    first: Any,  # IN   first center, below k
+    distances: Any,  # OUT  (>= first + GROUP_CENTERS,) float64
+) -> tuple[Any, Callable[..., Any]]:
+    """Measure a row by the definition of its label, against GROUP_CENTERS centers from `first` on.
+
+    Past the last center what is written means nothing.
+    """
+    # A vector of centers is summed feature by feature, and no operation may be fused. Each waits
+    # for the sum before it: so many vectors side by side take no longer than one.
+    signature = types.void(rows, types.intp, transposed, types.intp, distances)
+    n = VECTOR_BYTES // 8
+
+    def codegen(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> Any:
+        e = Emitter(b, ir.DoubleType(), n)
+        array, centers = (context.make_array(sig.args[i])(context, b, args[i]) for i in (0, 2))
+        n_features, k = b.extract_value(array.shape, 1), b.extract_value(centers.shape, 1)
+        row_data = b.gep(array.data, [b.mul(args[1], n_features)])
+        places = [b.add(args[3], int64(j)) for j in range(0, GROUP_CENTERS, n)]
+        masks = [e.lanes_below(b.sub(k, place)) for place in places]
+        totals = [cgutils.alloca_once_value(b, e.const(0.0)) for _ in places]
+        with cgutils.for_range(b, n_features) as features:
+            number = b.load(b.gep(row_data, [features.index]))
+            if number.type != ir.DoubleType():
+                number = b.fpext(number, ir.DoubleType())
+            line = b.mul(features.index, k)
+            for place, mask, total in zip(places, masks, totals, strict=True):
+                center = e.load_masked(centers.data, b.add(line, place), mask)
+                difference = b.fsub(e.splat(number), center)
+                b.store(b.fadd(b.load(total), b.fmul(difference, difference)), total)
+        out = data_pointer(context, b, sig.args[4], args[4])
+        for place, total in zip(places, totals, strict=True):
+            e.store(b.load(total), out, place)
+        return context.get_dummy_value()
 
     return signature, codegen
 

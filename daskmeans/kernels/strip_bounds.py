@@ -32,7 +32,7 @@ KEPT_DOWN = 1 - SLACK / 4
 def strip_bounds(
     typingctx: Any,
     scores: Any,  # IN  ((1 + 2 g) * strip_rows,) float32 or float64, of `nearest_in_strip`
-    bound: Any,  # IN  (4,) dtype of scores, see `rounding_bound`
+    bound: Any,  # IN  (6,) dtype of scores, see `rounding_bound`
     positions: Any,  # IN  (strip_rows,) int32, of each row's own center, or -1
     n_groups: Any,  # IN  g
     centers_a_group: Any,  # IN

@@ -105,6 +105,62 @@ def test_near_ties_far_from_the_origin(dtype):
 
 
 @each_dtype
+@pytest.mark.parametrize("d", [65, 128, 200, 768])
+@pytest.mark.parametrize("offset", [0.0, 100.0, -1e4])
+def test_near_ties_of_wide_rows(dtype, d, offset):
+    """Sums have several parts, and centers are several groups: most rows lie near two of them."""
+    generator = np.random.default_rng(d)
+    centers = offset + generator.normal(size=(70, d))
+    one, other = generator.integers(70, size=(2, 199))
+    rows = ((centers[one] + centers[other]) / 2).astype(dtype)
+    rows[::3] *= 1 + np.finfo(dtype).eps
+    assert_labels_by_definition(rows, centers)
+    assert_labels_by_definition(rows, centers, shift=0.0)
+
+
+@each_dtype
+def test_near_ties_of_small_and_large_centers(dtype):
+    """The bound on rounding goes by the longest center that can be the nearest."""
+    generator = np.random.default_rng(0)
+    centers = generator.normal(size=(200, 100)) * 10.0 ** generator.uniform(-4, 4, (200, 1))
+    centers[[3, 150]] = 0.0
+    centers[[7, 180]] = centers[20]
+    one, other = generator.integers(200, size=(2, 499))
+    rows = ((centers[one] + centers[other]) / 2).astype(dtype)
+    rows[:200] = centers
+    assert_labels_by_definition(rows, centers, shift=0.0)
+
+
+@each_dtype
+def test_exact_ties_of_wide_rows(dtype):
+    """Rows and centers of zeros and ones: distances are few whole numbers."""
+    generator = np.random.default_rng(0)
+    rows = generator.integers(0, 2, (199, 300)).astype(dtype)
+    assert_labels_by_definition(rows, generator.integers(0, 2, (70, 300)).astype(float))
+    assert_labels_by_definition(rows, np.repeat(rows[:2], 40, axis=0).astype(float))
+
+
+@each_dtype
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_wide_row_that_is_not_finite_is_reported(dtype, value):
+    generator = np.random.default_rng(0)
+    rows = generator.normal(size=(97, 300)).astype(dtype)
+    rows[57, 299] = value
+    assert label(rows, generator.normal(size=(70, 300)))[1] == 57
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale"),
+    [("f4", 1e-30), ("f4", 1e30), ("f8", 1e-160), ("f8", 1e-30), ("f8", 1e30), ("f8", 1e150)],
+)
+def test_squares_of_wide_rows_that_leave_the_range(dtype, scale):
+    generator = np.random.default_rng(0)
+    rows = (scale * generator.normal(size=(97, 300))).astype(dtype)
+    centers = np.concatenate([scale * generator.normal(size=(70, 300)), rows[:2]])
+    assert_labels_by_definition(rows, centers)
+
+
+@each_dtype
 @pytest.mark.parametrize("scale", [1e-30, 1e-15, 1e10, 1e30])
 def test_squares_that_leave_the_range_of_float32(dtype, scale):
     generator = np.random.default_rng(0)
