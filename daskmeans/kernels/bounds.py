@@ -21,6 +21,9 @@ from daskmeans.kernels.row_scores import ROWS_AT_ONCE, best_of_others
 from daskmeans.kernels.strip import prefetch_row
 from daskmeans.kernels.strip_bounds import KEPT_DOWN, SLACK, TINY, strip_bounds
 
+# A row's memory is asked for while so many rows before it are measured.
+_ROWS_AHEAD = 8
+
 
 @inlined
 def kept_margin(gap, own, gone):
@@ -110,8 +113,8 @@ def drifting_rows(margin, labels, label_drift, first, n_rows, drifting):
 @summed_in_any_order
 def _shifted_and_distance(row, shift, center, shifted):
     """Write `row - shift`; return its squares' sum and that of its differences from `center`."""
-    sq_norm = row[0] * 0
-    sq_distance = row[0] * 0
+    sq_norm = shifted.dtype.type(0)
+    sq_distance = shifted.dtype.type(0)
     for f in range(row.size):
         y = row[f] - shift[f]
         shifted[f] = y
@@ -170,7 +173,7 @@ def search_groups(
     for t in range(count):
         i = drifting[t]
         label = labels[first + i]
-        prefetch_row(rows, start + drifting[min(t + 2, count - 1)])
+        prefetch_row(rows, start + drifting[min(t + _ROWS_AHEAD, count - 1)])
         sq_norms[t], sq_distances[t] = _shifted_and_distance(
             rows[start + i], packed.shift, packed.shifted[label], shifted[t]
         )
