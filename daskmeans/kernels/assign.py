@@ -14,22 +14,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from daskmeans.kernels.compile import inlined, kernel, rarely_called
+from daskmeans.kernels.compile import kernel
 from daskmeans.kernels.csr import AnyRows
-from daskmeans.kernels.strip import (
-    PART_FEATURES,
-    nearest_in_strip,
-    sq_distances_to_some,
-    transpose_strip,
-)
+from daskmeans.kernels.definition import decide_again
+from daskmeans.kernels.strip import PART_FEATURES, nearest_in_strip, transpose_strip
 from daskmeans.kernels.vector import GROUP_CENTERS, TILE_CENTERS, strip_rows
 from daskmeans.typing import Array
 
 # Where nobody asks for groups they are of at least so many multiplications: to keep the best score
 # of each then takes less than 1 % of scoring.
 _GROUP_WORK = 4096
-# Covers the rounding of what is multiplied by it.
-_A_LITTLE_MORE = 1.001
 
 
 class PackedCenters(NamedTuple):
@@ -155,116 +149,6 @@ def _feature_major(shifted: Array, sq_norms: Array, width: int, dtype: np.dtype[
     lines[k:, 0] = np.inf
     np.negative(shifted, out=lines[:k, 1:], casting="same_kind")
     return np.ascontiguousarray(lines.reshape(n_parts, width, d + 1).swapaxes(1, 2)).ravel()
-
-
-@inlined
-def sq_distances_by_definition(
-    rows,  # IN  (r, d)
-    i,  # IN  number of the row
-    transposed,  # IN  (d, k) float64 centers
-    distances,  # OUT (k,) float64: squared distances
-):
-    """Measure row i by the definition; return whether the row is finite."""
-    # Centers along the lanes: each distance is summed feature by feature, as the definition says,
-    # and a vector of centers is summed at once.
-    d, k = transposed.shape
-    distances[:] = 0.0
-    finite = True
-    for f in range(d):
-        x = np.float64(rows[i, f])
-        finite &= np.isfinite(x)
-        for j in range(k):
-            difference = x - transposed[f, j]
-            distances[j] += difference * difference
-    return finite
-
-
-@rarely_called
-def nearest_by_definition(
-    rows,  # IN  (r, d)
-    i,  # IN  number of the row
-    transposed,  # IN  (d, k) float64 centers
-    distances,  # OUT (k,) float64 scratch: squared distances
-):
-    """Return the label of row i, or -1 if the row is not finite."""
-    if not sq_distances_by_definition(rows, i, transposed, distances):
-        return -1
-    label = 0
-    for j in range(1, distances.size):
-        if distances[j] < distances[label]:
-            label = j
-    return label
-
-
-@rarely_called
-def decide_again(
-    rows,  # IN    (r, d)
-    chosen,  # IN    (strip_rows,) int64, numbers of a strip's rows
-    count,  # IN    how many of them count
-    doubtful,  # IN    a bit per row, of `nearest_in_strip`
-    scores,  # IN    ((1 + 2 g) * strip_rows,) of `nearest_in_strip`
-    packed,  # IN    PackedCenters with g groups
-    distances,  # OUT   (>= k + GROUP_CENTERS,) float64 scratch
-    labels,  # INOUT (>= at + count,) int32
-    at,  # IN    first of the strip's labels
-):
-    """Label doubtful rows by the definition; return the first that is not finite, or -1."""
-    k = packed.transposed.shape[1]
-    for i in range(count):
-        if not (doubtful >> np.uint64(i)) & np.uint64(1):
-            continue
-        label = -1
-        if packed.positions.size == 0 and packed.n_groups > 1:
-            label = _nearest_in_groups(rows, chosen[i], i, chosen.size, scores, packed, distances)
-        if label < 0:
-            label = nearest_by_definition(rows, chosen[i], packed.transposed, distances[:k])
-        if label < 0:
-            return chosen[i]
-        labels[at + i] = label
-    return np.int64(-1)
-
-
-@inlined
-def _nearest_in_groups(
-    rows,  # IN  (r, d)
-    row,  # IN  number of the row
-    i,  # IN  its place in the strip
-    rows_a_strip,  # IN
-    scores,  # IN  ((1 + 2 g) * rows_a_strip,)
-    packed,  # IN  PackedCenters with g groups of centers in their own order
-    distances,  # OUT (>= k + GROUP_CENTERS,) float64 scratch
-):
-    """Return the label of a row by the definition, or -1 if scores tell nothing of it."""
-    # Whatever has a score above the best one by more than rounding explains is farther away by the
-    # definition too. So is a center whose |c| exceeds |y| + |y - best|: the bound is for shorter
-    # ones, which helps rows near the shift and in small clusters.
-    k = packed.transposed.shape[1]
-    b0, b1, b2, b3, largest, vanishing = packed.bound
-    sq_norm = scores[i]
-    norm = np.sqrt(sq_norm)
-    limit = b0 + b1 * norm + b2 * sq_norm
-    best = scores[rows_a_strip + i]
-    for g in range(1, packed.n_groups):
-        best = min(best, scores[(1 + 2 * g) * rows_a_strip + i])
-    sq_distance = max(sq_norm + 2 * (best + limit) + b3 * sq_norm, vanishing)
-    longest = _A_LITTLE_MORE * (norm + np.sqrt(sq_distance))
-    if longest < largest:
-        shorter = rows.dtype.type(longest / largest)
-        limit = b0 * shorter * shorter + b1 * shorter * norm + b2 * sq_norm + vanishing
-    label = -1
-    if not np.isfinite(limit):
-        return label
-    width = packed.tiles_a_group * TILE_CENTERS
-    for g in range(packed.n_groups):
-        if scores[(1 + 2 * g) * rows_a_strip + i] - best > limit:
-            continue
-        end = min((g + 1) * width, k)
-        for j in range(g * width, end, GROUP_CENTERS):
-            sq_distances_to_some(rows, row, packed.transposed, j, distances)
-        for j in range(g * width, end):
-            if label < 0 or distances[j] < distances[label]:
-                label = j
-    return label
 
 
 @kernel

@@ -6,9 +6,9 @@ from functools import singledispatch
 
 import numpy as np
 
-from daskmeans.kernels.assign import sq_distances_by_definition
 from daskmeans.kernels.compile import kernel
 from daskmeans.kernels.csr import AnyRows
+from daskmeans.kernels.definition import sq_distances_by_definition
 from daskmeans.typing import Array
 
 

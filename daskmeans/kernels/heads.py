@@ -19,9 +19,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from daskmeans.kernels.assign import PackedCenters, label_block, nearest_by_definition
+from daskmeans.kernels.assign import PackedCenters, label_block
 from daskmeans.kernels.bounds import drifting_rows, kept_margin
 from daskmeans.kernels.compile import inlined, kernel, rarely_called, summed_in_any_order
+from daskmeans.kernels.definition import nearest_by_definition
 from daskmeans.kernels.head_projection import ROWS_A_CHUNK, shift_row
 from daskmeans.kernels.head_scores import HEAD_LANES, within_reach
 from daskmeans.kernels.labelled_sums import sum_labelled

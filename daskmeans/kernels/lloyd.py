@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from daskmeans.kernels.assign import PackedCenters, decide_again
+from daskmeans.kernels.assign import PackedCenters
 from daskmeans.kernels.bounds import (
     drifting_rows,
     keep_strip_bounds,
@@ -17,6 +17,7 @@ from daskmeans.kernels.bounds import (
 )
 from daskmeans.kernels.compile import kernel
 from daskmeans.kernels.csr import AnyRows
+from daskmeans.kernels.definition import decide_again
 from daskmeans.kernels.moved_rows import move_rows, room_to_wait, wait_to_move
 from daskmeans.kernels.quantised_sums import SUM_LANES, add_rows
 from daskmeans.kernels.strip import differing, nearest_in_strip, transpose_strip

@@ -16,7 +16,6 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from daskmeans.kernels.vector import (
-    GROUP_CENTERS,
     I64,
     LINE_BYTES,
     TILE_CENTERS,
@@ -309,49 +308,6 @@ def nearest_in_strip(
             target = b.bitcast(b.gep(labels_data, [int64(v * n)]), e.indices.as_pointer())
             b.store(b.load(label[v]), target).align = 4
         return doubtful
-
-    return signature, codegen
-
-
-@intrinsic
-def sq_distances_to_some(
-    typingctx: Any,
-    rows: Any,  # IN   (r, d) float32 or float64, C order
-    row: Any,  # IN   number of the row
-    transposed: Any,  # IN   (d, k) float64 centers
-    first: Any,  # IN   first center, below k
-    distances: Any,  # OUT  (>= first + GROUP_CENTERS,) float64
-) -> tuple[Any, Callable[..., Any]]:
-    """Measure a row by the definition of its label, against GROUP_CENTERS centers from `first` on.
-
-    Past the last center what is written means nothing.
-    """
-    # A vector of centers is summed feature by feature, and no operation may be fused. Each waits
-    # for the sum before it: so many vectors side by side take no longer than one.
-    signature = types.void(rows, types.intp, transposed, types.intp, distances)
-    n = VECTOR_BYTES // 8
-
-    def codegen(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> Any:
-        e = Emitter(b, ir.DoubleType(), n)
-        array, centers = (context.make_array(sig.args[i])(context, b, args[i]) for i in (0, 2))
-        n_features, k = b.extract_value(array.shape, 1), b.extract_value(centers.shape, 1)
-        row_data = b.gep(array.data, [b.mul(args[1], n_features)])
-        places = [b.add(args[3], int64(j)) for j in range(0, GROUP_CENTERS, n)]
-        masks = [e.lanes_below(b.sub(k, place)) for place in places]
-        totals = [cgutils.alloca_once_value(b, e.const(0.0)) for _ in places]
-        with cgutils.for_range(b, n_features) as features:
-            number = b.load(b.gep(row_data, [features.index]))
-            if number.type != ir.DoubleType():
-                number = b.fpext(number, ir.DoubleType())
-            line = b.mul(features.index, k)
-            for place, mask, total in zip(places, masks, totals, strict=True):
-                center = e.load_masked(centers.data, b.add(line, place), mask)
-                difference = b.fsub(e.splat(number), center)
-                b.store(b.fadd(b.load(total), b.fmul(difference, difference)), total)
-        out = data_pointer(context, b, sig.args[4], args[4])
-        for place, total in zip(places, totals, strict=True):
-            e.store(b.load(total), out, place)
-        return context.get_dummy_value()
 
     return signature, codegen
 
