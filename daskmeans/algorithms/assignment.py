@@ -18,11 +18,11 @@ from daskmeans.blocks.block import Block, for_each_tile, not_finite
 from daskmeans.blocks.row_state import RowState, StateKey, forget, remembered
 from daskmeans.errors import RowsError
 from daskmeans.kernels.assign import PackedCenters, label_block, pack_centers
+from daskmeans.kernels.costs import add_costs
 from daskmeans.kernels.csr import AnyRows, CSRRows
 from daskmeans.kernels.csr_assign import LayoutForSparse, lloyd_sparse
 from daskmeans.kernels.csr_sums import MovedRows, SumsOrRows
 from daskmeans.kernels.distances import sq_distances_to_own
-from daskmeans.kernels.exact_sum import add_terms
 from daskmeans.kernels.heads import Heads, lloyd_block_by_heads
 from daskmeans.kernels.lloyd import (
     CLEAN,
@@ -30,6 +30,7 @@ from daskmeans.kernels.lloyd import (
     NOT_FINITE,
     Bounds,
     lloyd_block,
+    no_sums,
     sums_width,
 )
 from daskmeans.partials import Costs, no_cost
@@ -252,7 +253,7 @@ def _lloyd_step(
     heads: Heads | None,
 ) -> tuple[Array, int, int]:
     """Run the kernel over the tiles of a block: sums, changed labels, distances measured."""
-    sums = np.zeros((len(centers.centers), len(quantisation.shift)), np.int64)
+    sums = no_sums(len(centers.centers), len(quantisation.shift))
     drift = centers.drift
     bounds = None
     if drift is not None:
@@ -348,13 +349,11 @@ def cost_chunk(block: Block, parameters: CostParameters) -> Costs:
             labels = centers.label(block)
         else:
             labels = assign(block, assignment, parameters.quantisation).labels
-        terms = centers.measure(block, labels)
-        if block.weights is not None:
-            terms *= block.weights
-        total = no_cost()
-        add_terms(total, terms)
+        total, sizes = no_cost(), np.zeros(len(centers.centers), np.int64)
+        for part, rows, weights in block.tiles():
+            add_costs(rows, weights, labels[part], centers.centers, total, sizes)
         digits.append(total)
-        counts.append(np.bincount(labels, minlength=len(centers.centers)))
+        counts.append(sizes)
         if parameters.keep_labels:
             kept.append((number, block.number, labels))
     for assignment in parameters.assignments:

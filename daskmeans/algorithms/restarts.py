@@ -20,7 +20,7 @@ from daskmeans.typing import Array
 _SMALLEST_REACH, _LARGEST_REACH = 1e-12, 1e14
 # Multiplications for a row below which bounds cost more than they save; and those up to which to
 # keep them costs so much of a pass that it begins once few rows change their label.
-_LEAST_WORK, _MOST_WORK_FOR_LATER = 150, 8192
+_LEAST_WORK, _MOST_WORK_FOR_LATER = 256, 8192
 # Such a share of all rows is few.
 _FEW = 0.01
 FELL_BEHIND = "fell behind"

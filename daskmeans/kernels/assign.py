@@ -17,7 +17,13 @@ import numpy as np
 from daskmeans.kernels.compile import kernel
 from daskmeans.kernels.csr import AnyRows
 from daskmeans.kernels.definition import decide_again
-from daskmeans.kernels.strip import PART_FEATURES, nearest_in_strip, transpose_strip
+from daskmeans.kernels.strip import (
+    NARROW,
+    PART_FEATURES,
+    nearest_in_strip,
+    transpose_narrow,
+    transpose_strip,
+)
 from daskmeans.kernels.vector import GROUP_CENTERS, TILE_CENTERS, strip_rows
 from daskmeans.typing import Array
 
@@ -153,42 +159,43 @@ def _feature_major(shifted: Array, sq_norms: Array, width: int, dtype: np.dtype[
 
 @kernel
 def _label_block(rows, packed, rows_a_strip, labels):
-    strip = np.empty(packed.shift.size * rows_a_strip, rows.dtype)
+    # Taken out of the loop: numba counts references to what is taken out of a tuple inside of it.
+    tiles, numbers, shift, bound = packed.tiles, packed.numbers, packed.shift, packed.bound
+    n_tiles, tiles_a_group = packed.n_tiles, packed.tiles_a_group
+    strip = np.empty(shift.size * rows_a_strip, rows.dtype)
     scores = np.empty((1 + 2 * packed.n_groups) * rows_a_strip, rows.dtype)
-    found = np.empty(rows_a_strip, np.int32)
-    distances = np.empty(packed.transposed.shape[1] + GROUP_CENTERS, np.float64)
+    distances = np.empty(packed.transposed.shape[1] + GROUP_CENTERS)
     chosen = np.empty(rows_a_strip, np.int64)
     ahead = np.empty(rows_a_strip, np.int64)
-    n_rows = rows.shape[0]
-    for start in range(0, n_rows, rows_a_strip):
-        count = min(rows_a_strip, n_rows - start)
-        # A strip that is not full repeats its last row.
-        for i in range(rows_a_strip):
-            chosen[i] = start + min(i, count - 1)
-            ahead[i] = start + rows_a_strip + i
-        transpose_strip(rows, chosen, ahead, packed.shift, strip)
-        whole = count == rows_a_strip
+    n_rows, d = rows.shape
+    # The last strip begins earlier if it has to, and a strip of fewer rows repeats its last row.
+    last = max(0, n_rows - rows_a_strip)
+    narrow = d <= NARROW and n_rows >= rows_a_strip
+    found = labels if n_rows >= rows_a_strip else np.empty(rows_a_strip, np.int32)
+    for place in range(0, n_rows, rows_a_strip):
+        start = min(place, last)
+        if narrow:
+            transpose_narrow(rows, start, shift, strip)
+        else:
+            for i in range(rows_a_strip):
+                chosen[i] = min(start + i, n_rows - 1)
+                ahead[i] = start + rows_a_strip + i
+            transpose_strip(rows, chosen, ahead, shift, strip)
         doubtful = nearest_in_strip(
-            strip,
-            packed.tiles,
-            packed.numbers,
-            rows.shape[1],
-            packed.n_tiles,
-            packed.tiles_a_group,
-            packed.bound,
-            labels if whole else found,
-            start if whole else 0,
-            scores,
+            strip, tiles, numbers, d, n_tiles, tiles_a_group, bound, found, start, scores
         )
-        if not whole:
-            for i in range(count):
-                labels[start + i] = found[i]
         if doubtful != 0:
+            for i in range(rows_a_strip):
+                chosen[i] = min(start + i, n_rows - 1)
+            count = min(rows_a_strip, n_rows)
             bad_row = decide_again(
-                rows, chosen, count, doubtful, scores, packed, distances, labels, start
+                rows, chosen, count, doubtful, scores, packed, distances, found, start
             )
             if bad_row >= 0:
                 return bad_row
+    if n_rows < rows_a_strip:
+        for i in range(n_rows):
+            labels[i] = found[i]
     return -1
 
 

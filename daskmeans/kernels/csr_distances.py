@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from daskmeans.kernels.compile import inlined, kernel, rarely_called
+from daskmeans.kernels.costs import add_costs
 from daskmeans.kernels.csr import CSRRows
 from daskmeans.kernels.csr_assign import sq_distance_by_definition
 from daskmeans.kernels.directions import LARGEST_SQUARE, SMALLEST_SQUARE, divide_by_lengths
 from daskmeans.kernels.distances import distances_to_centers, sq_distances_to_own
+from daskmeans.kernels.exact_sum import add_terms
 from daskmeans.kernels.means import sq_norms_of
 from daskmeans.kernels.ranges import column_ranges
 from daskmeans.kernels.silhouettes import (
@@ -60,6 +62,14 @@ def _(rows: CSRRows, labels: Labels, centers: Array) -> Array:
         rows.data, rows.indices, rows.indptr, labels, centers, sq_norms_of(centers), sq_distances
     )
     return sq_distances
+
+
+@add_costs.register
+def _(
+    rows: CSRRows, weights: Array, labels: Labels, centers: Array, digits: Array, counts: Array
+) -> None:
+    add_terms(digits, weights * sq_distances_to_own(rows, labels, centers))
+    counts += np.bincount(labels, minlength=len(counts))
 
 
 @inlined

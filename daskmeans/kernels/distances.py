@@ -9,6 +9,7 @@ import numpy as np
 from daskmeans.kernels.compile import kernel
 from daskmeans.kernels.csr import AnyRows
 from daskmeans.kernels.definition import sq_distances_by_definition
+from daskmeans.kernels.own_distances import OWN_ROWS, own_sq_distances
 from daskmeans.typing import Array
 
 
@@ -51,24 +52,15 @@ def _sq_distances_to_own(
     centers,  # IN  (k, d) float64
     sq_distances,  # OUT (r,) float64
 ):
-    # Four rows at a time: each is summed feature by feature, as the definition of labels says, and
-    # one sum alone would wait for each addition.
-    last = rows.shape[0] - 1
-    for i0 in range(0, last + 1, 4):
-        i1, i2, i3 = min(i0 + 1, last), min(i0 + 2, last), min(i0 + 3, last)
-        j0, j1, j2, j3 = labels[i0], labels[i1], labels[i2], labels[i3]
-        s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
-        for f in range(rows.shape[1]):
-            a0 = np.float64(rows[i0, f]) - centers[j0, f]
-            a1 = np.float64(rows[i1, f]) - centers[j1, f]
-            a2 = np.float64(rows[i2, f]) - centers[j2, f]
-            a3 = np.float64(rows[i3, f]) - centers[j3, f]
-            s0 += a0 * a0
-            s1 += a1 * a1
-            s2 += a2 * a2
-            s3 += a3 * a3
-        sq_distances[i0], sq_distances[i1] = s0, s1
-        sq_distances[i2], sq_distances[i3] = s2, s3
+    n_rows = rows.shape[0]
+    whole = n_rows - n_rows % OWN_ROWS
+    for start in range(0, whole, OWN_ROWS):
+        own_sq_distances(rows, start, labels, centers, sq_distances, start)
+    if whole < n_rows:
+        rest = np.empty(OWN_ROWS)
+        own_sq_distances(rows, whole, labels, centers, rest, 0)
+        for i in range(whole, n_rows):
+            sq_distances[i] = rest[i - whole]
 
 
 @singledispatch

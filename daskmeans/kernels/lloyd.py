@@ -20,8 +20,16 @@ from daskmeans.kernels.csr import AnyRows
 from daskmeans.kernels.definition import decide_again
 from daskmeans.kernels.moved_rows import move_rows, room_to_wait, wait_to_move
 from daskmeans.kernels.quantised_sums import SUM_LANES, add_rows
-from daskmeans.kernels.strip import differing, nearest_in_strip, transpose_strip
-from daskmeans.kernels.vector import GROUP_CENTERS, TILE_CENTERS, strip_rows
+from daskmeans.kernels.strip import (
+    NARROW,
+    differing,
+    lowest_bit,
+    nearest_in_strip,
+    prefetch_labels,
+    transpose_narrow,
+    transpose_strip,
+)
+from daskmeans.kernels.vector import GROUP_CENTERS, LINE_BYTES, TILE_CENTERS, strip_rows
 from daskmeans.typing import Array, Labels
 
 # Half of a first-level cache; the rest is for the tile of centers and the sums.
@@ -30,7 +38,6 @@ _GROUP_BYTES = 16 << 10
 _SEARCH_BYTES = 192 << 10
 # Share of all distances above which a block's bounds are not worth looking at.
 MOST_DISTANCES = 0.6
-_ALL_BITS = np.uint64(2**64 - 1)
 
 # What a kernel that may have to stop returns beside its result.
 CLEAN, NOT_FINITE, OUT_OF_RANGE = 0, 1, 2
@@ -44,6 +51,17 @@ def sums_width(n_features: int) -> int:
 def sums_bytes(n_clusters: int, n_features: int) -> int:
     """Bytes of the sums of all clusters."""
     return n_clusters * sums_width(n_features) * np.dtype(np.int64).itemsize
+
+
+def no_sums(n_clusters: int, width: int) -> Array:
+    """Return sums of no rows, (n_clusters, width), in cache lines of their own.
+
+    Small arrays that threads make at the same time may lie side by side, and each of two that write
+    to one line waits for the other.
+    """
+    apart = 2 * LINE_BYTES // np.dtype(np.int64).itemsize
+    numbers = np.zeros(n_clusters * width + 2 * apart, np.int64)
+    return numbers[apart:-apart].reshape(n_clusters, width)
 
 
 class Bounds(NamedTuple):
@@ -77,8 +95,11 @@ def _lloyd_block(
     # sum and taken from another: a small part of the rows, copied to one place first.
     # Without bounds (None, which numba compiles by itself) nothing of them is compiled.
     n_rows, d = rows.shape
+    # Taken out of the loops: numba counts references to what is taken out of a tuple inside of one.
+    tiles, numbers, moved_by, bound = packed.tiles, packed.numbers, packed.shift, packed.bound
+    n_tiles, tiles_a_group = packed.n_tiles, packed.tiles_a_group
     k = packed.transposed.shape[1]
-    strip = np.empty(packed.shift.size * rows_a_strip, rows.dtype)
+    strip = np.empty(moved_by.size * rows_a_strip, rows.dtype)
     scores = np.empty((1 + 2 * packed.n_groups) * rows_a_strip, rows.dtype)
     found = np.empty(rows_a_chunk, np.int32)
     chosen = np.empty(rows_a_strip, np.int64)
@@ -95,6 +116,7 @@ def _lloyd_block(
         outward = strip_scratch(rows_a_strip, packed.n_groups)
         centers_a_group = packed.tiles_a_group * TILE_CENTERS
 
+    keeping = bounds is not None
     searching = bounded
     n_changed, n_distances = 0, 0
     strange = np.uint64(0)
@@ -127,29 +149,28 @@ def _lloyd_block(
         n_distances += n_labelled * k
         for at in range(0, n_labelled, rows_a_strip):
             in_strip = min(rows_a_strip, n_labelled - at)
-            # A strip that is not full repeats its last row.
-            for i in range(rows_a_strip):
-                chosen[i] = start + at + min(i, in_strip - 1)
-                ahead[i] = start + at + rows_a_strip + i
-            if searching:
-                for i in range(rows_a_strip):
-                    chosen[i] = start + searched[at + min(i, in_strip - 1)]
-                    ahead[i] = start + searched[min(at + rows_a_strip + i, n_labelled - 1)]
+            narrow = d <= NARROW and in_strip == rows_a_strip and not searching
             # These calls stand in `assign` too: a function that takes arrays may be called for few
             # strips only, for passing them costs as much as labelling a few rows.
-            transpose_strip(rows, chosen, ahead, packed.shift, strip)
+            prefetch_labels(labels, first + start + at + rows_a_chunk)
+            if narrow:
+                transpose_narrow(rows, start + at, moved_by, strip)
+            else:
+                # A strip that is not full repeats its last row.
+                for i in range(rows_a_strip):
+                    chosen[i] = start + at + min(i, in_strip - 1)
+                    ahead[i] = start + at + rows_a_strip + i
+                if searching:
+                    for i in range(rows_a_strip):
+                        chosen[i] = start + searched[at + min(i, in_strip - 1)]
+                        ahead[i] = start + searched[min(at + rows_a_strip + i, n_labelled - 1)]
+                transpose_strip(rows, chosen, ahead, moved_by, strip)
             doubtful = nearest_in_strip(
-                strip,
-                packed.tiles,
-                packed.numbers,
-                d,
-                packed.n_tiles,
-                packed.tiles_a_group,
-                packed.bound,
-                found,
-                at,
-                scores,
+                strip, tiles, numbers, d, n_tiles, tiles_a_group, bound, found, at, scores
             )
+            if narrow and (doubtful != 0 or keeping):
+                for i in range(in_strip):
+                    chosen[i] = start + at + i
             if doubtful != 0:
                 bad_row = decide_again(
                     rows, chosen, in_strip, doubtful, scores, packed, distances, found, at
@@ -181,22 +202,24 @@ def _lloyd_block(
             n_labelled = 0
         for at in range(0, n_labelled, rows_a_strip):
             in_strip = min(rows_a_strip, n_labelled - at)
-            left = _ALL_BITS
-            if not searching:
+            if searching:
+                left = np.uint64(0)
+                for i in range(in_strip):
+                    differs = found[at + i] != labels[first + start + searched[at + i]]
+                    left |= np.uint64(differs) << np.uint64(i)
+            else:
                 left = differing(found, at, labels, first + start + at, in_strip)
-            i = at
-            while left != 0 and i < at + in_strip:
+            while left != 0:
+                i = at + lowest_bit(left)
+                left &= left - np.uint64(1)
                 row = start + (searched[i] if searching else i)
-                if left & np.uint64(1) and found[i] != labels[first + row]:
-                    n_waiting = wait_to_move(
-                        rows, row, weights, found[i], labels, first + row, waiting, n_waiting
-                    )
-                    n_changed += 1
-                    if n_waiting == waiting[0].shape[0]:
-                        strange |= move_rows(waiting, n_waiting, shift, scale, sums)
-                        n_waiting = np.int64(0)
-                left >>= np.uint64(1)
-                i += 1
+                n_waiting = wait_to_move(
+                    rows, row, weights, found[i], labels, first + row, waiting, n_waiting
+                )
+                n_changed += 1
+                if n_waiting == waiting[0].shape[0]:
+                    strange |= move_rows(waiting, n_waiting, shift, scale, sums)
+                    n_waiting = np.int64(0)
         searching = searching and not useless
     if n_waiting > 0:
         strange |= move_rows(waiting, n_waiting, shift, scale, sums)

@@ -31,6 +31,10 @@ WIDE_LINES = 8
 # Features whose products are summed one after the other; such sums are then added up. A sum is as
 # exact as it has few operations in a row, and rows are decided again where it is not exact enough.
 PART_FEATURES = 64
+# Up to so many features consecutive rows are read as whole registers.
+NARROW = 4
+# Strips of such rows take less time than memory takes to answer: lines are asked for so many ahead.
+_STRIPS_AHEAD = 4
 
 
 @intrinsic
@@ -127,6 +131,56 @@ def transpose_strip(
 
 
 @intrinsic
+def transpose_narrow(
+    typingctx: Any,
+    rows: Any,  # IN   (r, d) float32 or float64, C order, d <= NARROW
+    start: Any,  # IN   first row; strip_rows of them exist from there on
+    shift: Any,  # IN   (dp,) dtype of rows
+    strip: Any,  # OUT  (dp * strip_rows,) dtype of rows, as (dp, strip_rows)
+) -> tuple[Any, Callable[..., Any]]:
+    """Write `(rows[start : start + strip_rows] - shift).T` to `strip`, as `transpose_strip` does.
+
+    `d` lines of strip_rows numbers; for more than NARROW features nothing is written.
+    """
+    # Each d by itself: a strip is d registers for each vector of rows, and so few shuffles between
+    # them that one feature of all rows costs less than a load for each. Reading row by row took as
+    # long as scoring rows of 4 features against 8 centers.
+    signature = types.void(rows, types.intp, shift, strip)
+    n = VECTOR_BYTES // (rows.dtype.bitwidth // 8)
+
+    def codegen(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> Any:
+        e = Emitter(b, context.get_value_type(sig.args[0].dtype), n)
+        array = context.make_array(sig.args[0])(context, b, args[0])
+        n_features = b.extract_value(array.shape, 1)
+        shift_data, strip_data = (data_pointer(context, b, sig.args[i], args[i]) for i in (2, 3))
+        first = b.mul(args[1], n_features)
+
+        def of_width(d: int) -> None:
+            for line in range(0, VECTORS * n * d, LINE_BYTES // e.itemsize):
+                ahead = _STRIPS_AHEAD * VECTORS * n * d + line
+                e.prefetch(array.data, b.add(first, int64(ahead)))
+            moved = [e.splat(b.load(b.gep(shift_data, [int64(f)]))) for f in range(d)]
+            for v in range(VECTORS):
+                read = [e.load(array.data, b.add(first, int64((v * d + j) * n))) for j in range(d)]
+                for f in range(d):
+                    y = e.picked(read, [i * d + f for i in range(n)])
+                    e.store(b.fsub(y, moved[f]), strip_data, int64((f * VECTORS + v) * n))
+
+        end = b.append_basic_block("transposed")
+        choice = b.switch(n_features, end)
+        for d in range(1, NARROW + 1):
+            block = b.append_basic_block(f"width.{d}")
+            choice.add_case(int64(d), block)
+            with b.goto_block(block):
+                of_width(d)
+                b.branch(end)
+        b.position_at_end(end)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
 def prefetch_row(
     typingctx: Any,
     rows: Any,  # IN   (r, d), C order
@@ -143,6 +197,26 @@ def prefetch_row(
         a_line = int64(LINE_BYTES // e.itemsize)
         with cgutils.for_range_slice(b, int64(0), n_features, a_line, I64) as (feature, _):
             e.prefetch(array.data, b.add(first, feature))
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
+def prefetch_labels(
+    typingctx: Any,
+    labels: Any,  # IN   (R,) int32
+    place: Any,  # IN   of a strip's first row, which need not exist
+) -> tuple[Any, Callable[..., Any]]:
+    """Ask for the labels of a strip, which are soon to be read."""
+    signature = types.void(labels, types.intp)
+    n = VECTORS * VECTOR_BYTES // 4  # of float32 rows; strips of float64 rows are shorter
+
+    def codegen(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> Any:
+        e = Emitter(b, ir.FloatType(), 1)
+        data = data_pointer(context, b, sig.args[0], args[0])
+        for line in range(0, n, LINE_BYTES // 4):
+            e.prefetch(data, b.add(args[1], int64(line)))
         return context.get_dummy_value()
 
     return signature, codegen
@@ -337,5 +411,19 @@ def differing(
             bits = b.bitcast(b.icmp_signed("!=", new, old), ir.IntType(n))
             b.store(b.or_(b.load(result), b.shl(b.zext(bits, I64), first)), result)
         return b.load(result)
+
+    return signature, codegen
+
+
+@intrinsic
+def lowest_bit(
+    typingctx: Any,
+    bits: Any,  # IN  uint64, not 0
+) -> tuple[Any, Callable[..., Any]]:
+    """Return the number of the lowest bit that is set."""
+    signature = types.int64(types.uint64)
+
+    def codegen(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> Any:
+        return b.cttz(args[0], ir.Constant(ir.IntType(1), 1))
 
     return signature, codegen

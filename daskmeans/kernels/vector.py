@@ -69,6 +69,22 @@ class Emitter:
     def shuffle(self, a: ir.Value, b: ir.Value, order: list[int]) -> ir.Value:
         return self.b.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, len(order)), order))
 
+    def picked(self, sources: list[ir.Value], places: list[int]) -> ir.Value:
+        """Return the numbers at n increasing places of vectors of n that stand side by side."""
+        if len(sources) == 1:
+            return self.shuffle(sources[0], sources[0], places)
+        pairs = range(0, len(sources), 2)
+        values = self.shuffle(
+            sources[0], sources[1], [place if place < 2 * self.n else 0 for place in places]
+        )
+        for first in pairs[1:]:
+            last = sources[min(first + 1, len(sources) - 1)]
+            inner = [place - first * self.n for place in places]
+            more = self.shuffle(sources[first], last, [max(0, place) for place in inner])
+            beyond = [i if place < 0 else self.n + i for i, place in enumerate(inner)]
+            values = self.shuffle(values, more, beyond)
+        return values
+
     def pointer(self, base: ir.Value, offset: ir.Value) -> ir.Value:
         return self.b.bitcast(self.b.gep(base, [offset]), self.vector.as_pointer())
 

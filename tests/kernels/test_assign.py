@@ -57,11 +57,12 @@ def test_every_number_of_centers(dtype, k):
 
 
 @each_dtype
-def test_every_number_of_rows_around_a_strip(dtype):
-    generator = np.random.default_rng(0)
+@pytest.mark.parametrize("d", [1, 2, 3, 4, 5])
+def test_every_number_of_rows_around_a_strip(dtype, d):
+    generator = np.random.default_rng(d)
     strip = strip_rows(dtype)
-    rows = generator.normal(size=(3 * strip, 5)).astype(dtype)
-    centers = generator.normal(size=(7, 5))
+    rows = generator.normal(size=(3 * strip, d)).astype(dtype)
+    centers = generator.normal(size=(7, d))
     for r in (0, 1, 13, strip - 1, strip, strip + 1, 2 * strip - 1, 2 * strip + 13):
         assert_labels_by_definition(rows[:r], centers)
 

@@ -64,6 +64,17 @@ def test_rounds_once_half_to_even():
     assert rounded(digits_of([2.0**53, 3.0])) == 2.0**53 + 4
 
 
+@pytest.mark.parametrize("largest", [2.0**-1060, 2.0**-1020, 2.0**-970, 1.0, 3e12, 1e304])
+@pytest.mark.parametrize("binades", [1, 50, 53, 104, 107, 2000])
+@pytest.mark.parametrize("n", [1, 255, 256, 257, 1000])
+def test_terms_of_many_sizes(largest, binades, n):
+    """Terms that differ little are summed in another way than those that differ much."""
+    generator = np.random.default_rng(n)
+    values = largest * generator.uniform(size=n) * 2.0 ** -generator.uniform(0, binades, n)
+    values[n // 2] = largest
+    assert rounded(digits_of(values)) == math.fsum(values)
+
+
 def test_sum_beyond_float64_is_infinity():
     largest = float(np.finfo(np.float64).max)
     assert rounded(digits_of([largest, largest])) == np.inf

@@ -85,11 +85,42 @@ def test_every_number_of_centers_with_one_weight(dtype, k):
 
 
 @each_dtype
-def test_every_number_of_rows_around_a_strip(dtype):
-    rows = np.random.default_rng(0).normal(size=(3 * strip_rows(dtype), 5)).astype(dtype)
+@pytest.mark.parametrize("d", [1, 2, 3, 4, 5])
+def test_every_number_of_rows_around_a_strip(dtype, d):
+    rows = np.random.default_rng(d).normal(size=(3 * strip_rows(dtype), d)).astype(dtype)
     strip = strip_rows(dtype)
     for r in (1, 13, strip - 1, strip, strip + 1, 2 * strip + 13):
         assert_sums_by_definition(rows[:r], np.ones(1), rows[:3].astype(np.float64))
+
+
+@each_dtype
+@pytest.mark.parametrize("d", [1, 3, 4, 5, 16])
+@pytest.mark.parametrize("moved", [0.0, 0.01, 1.0])
+def test_sums_of_rows_that_were_counted_follow_their_labels(dtype, d, moved):
+    """No row changes its label, or some do in a strip, or most."""
+    generator = np.random.default_rng(d)
+    rows = generator.normal(size=(1009, d)).astype(dtype)
+    weights = generator.uniform(0, 3, 1009)
+    before = generator.normal(size=(7, d))
+    centers = before + moved * generator.normal(size=(7, d))
+    shift = np.zeros(d)
+    scale = scale_for(rows, shift, weights.max())
+    _, _, sums = step(rows, weights, before, shift, scale)
+    labels = reference.labels(rows, before)
+    expected_changes = int((labels != reference.labels(rows, centers)).sum())
+    status, _, n_changed, _ = lloyd_block(
+        rows,
+        weights,
+        pack_centers(centers, shift, rows.dtype),
+        np.zeros(sums_width(d)),
+        scale,
+        sums,
+        labels,
+        counted=True,
+    )
+    assert (status, n_changed) == (CLEAN, expected_changes)
+    np.testing.assert_array_equal(labels, reference.labels(rows, centers))
+    assert sums.tolist() == step(rows, weights, centers, shift, scale)[2].tolist()
 
 
 @given(rows=strategies.rows(dtypes=[np.float32, np.float64]), data=st.data())
