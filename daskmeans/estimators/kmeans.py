@@ -408,9 +408,11 @@ class KMeans(FittedCenters):
         resumed: Checkpoint | None = None,
     ) -> KMeans:
         watch = Watch(self.max_seconds, callback, save_every=checkpoint_every)
-        run = runner_over(self, X, sample_weight, reset=True, persist=self.persist)
-        seeding = self._seeding(X)
-        with observing(self._print_iteration):
+        with (
+            runner_over(self, X, sample_weight, reset=True, persist=self.persist) as run,
+            observing(self._print_iteration),
+        ):
+            seeding = self._seeding(X)
             fitted = fit(
                 run,
                 self.n_clusters,
