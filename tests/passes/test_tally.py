@@ -127,17 +127,28 @@ def test_each_block_is_told_of_where_one_is_done_after_the_other(run_under, rows
 
 
 @pytest.mark.parametrize("name", ["threads-3", "processes", "cluster"])
-def test_something_is_told_before_all_is_done(run_under, rows, name):
+def test_something_is_told_before_all_is_done(run_under, rows, tmp_path, name):
     """A task that takes long is not alone: the other thread or process tells of its own."""
+    something = tmp_path / "told"
+    events = []
 
-    def wait_for_half(block, block_info=None):
+    def observe(event):
+        events.append(event)
+        if isinstance(event, PassStarted):
+            something.unlink(missing_ok=True)
+        elif isinstance(event, PassAdvanced):
+            something.touch()
+
+    def wait_until_told(block, block_info=None):
         if block_info[None]["chunk-location"][0] == N_BLOCKS - 1:
-            time.sleep(0.7)
+            give_up = time.monotonic() + 60
+            while not something.exists() and time.monotonic() < give_up:
+                time.sleep(0.01)
         return block
 
-    slow = lazy(rows).map_blocks(wait_for_half, dtype=float, meta=np.empty((0, 0)))
-    with run_under(name):
-        events, _ = told(lambda: fit(slow, max_iter=1))
+    slow = lazy(rows).map_blocks(wait_until_told, dtype=float, meta=np.empty((0, 0)))
+    with run_under(name), observing(observe, every=0.0):
+        fit(slow, max_iter=1)
     for _, advances in by_pass(events):
         assert len(advances) > 1
 
