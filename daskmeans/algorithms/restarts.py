@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Final
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from daskmeans.algorithms.assignment import Assignment, CenterSet
 from daskmeans.algorithms.drift import Drift, centers_a_group
 from daskmeans.algorithms.heads import LARGEST_HEAD, Directions, HeadChooser
 from daskmeans.algorithms.in_parts import by_clusters
+from daskmeans.algorithms.stop_reasons import FELL_BEHIND, MAX_ITER, StopReason
 from daskmeans.algorithms.survey import Run, Surveyed
 from daskmeans.blocks.row_state import StateKey, bytes_a_row
 from daskmeans.kernels.csr_sums import MovedRows, SumsOrRows, as_sums
@@ -23,12 +25,12 @@ _SMALLEST_REACH, _LARGEST_REACH = 1e-12, 1e14
 _LEAST_WORK, _MOST_WORK_FOR_LATER = 150, 8192
 # Such a share of all rows is few.
 _FEW = 0.01
-FELL_BEHIND = "fell behind"
 # Pass before which centers are grouped anew, and heads are tried again: by then they have left
 # where seeding put them, and means have shorter tails than rows.
 _GROUPED_AGAIN_AT = 4
 
-_RUNNING = "max_iter"
+# What ends a restart if nothing else does.
+_RUNNING: Final = MAX_ITER
 
 
 @dataclass(frozen=True)
@@ -76,15 +78,13 @@ class LloydResult:
     ----------
     centers : ndarray of shape (k, d), float64
     n_iter : int
-    reason : str
-        Why it stopped: "center shift zero", "tolerance", "relative tolerance", "max_iter",
-        "max_passes", "max_seconds", "callback", "interrupted" or "fell behind".
+    reason : StopReason
     history : list of IterationRecord
     """
 
     centers: Array
     n_iter: int = 0
-    reason: str = _RUNNING
+    reason: StopReason = _RUNNING
     history: list[IterationRecord] = field(default_factory=list)
 
 
@@ -101,8 +101,8 @@ class RestartState:
         Sums of the rows by the nearest of `previous`, to which changes are added; None too where
         no iteration is to be made from here.
     n_iter : int
-    reason : str
-        As of `LloydResult`; that of a restart which runs is "max_iter".
+    reason : StopReason
+        That of a restart which runs is "max_iter".
     history : tuple of IterationRecord
     """
 
@@ -110,7 +110,7 @@ class RestartState:
     previous: Array | None
     sums: Array | None
     n_iter: int
-    reason: str
+    reason: StopReason
     history: tuple[IterationRecord, ...]
 
     @property

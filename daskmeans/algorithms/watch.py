@@ -9,10 +9,9 @@ from typing import TypeAlias
 
 from daskmeans.algorithms.fit_state import LloydState
 from daskmeans.algorithms.restarts import Restart
+from daskmeans.algorithms.stop_reasons import CALLBACK, INTERRUPTED, MAX_SECONDS, StopReason
 from daskmeans.algorithms.survey import Run
 from daskmeans.typing import Array
-
-CALLBACK, INTERRUPTED, MAX_SECONDS = "callback", "interrupted", "max_seconds"
 
 
 @dataclass(frozen=True)
@@ -104,6 +103,7 @@ class Watch:
             Center shift at which a restart stops, if it is known already.
         """
         state = self._state_of(run, restarts, limit)
+        reason: StopReason
         saved = None
         try:
             while True:

@@ -17,6 +17,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from daskmeans.algorithms.kmeans import Fitted, Seeding, fit
 from daskmeans.algorithms.restarts import IterationRecord
+from daskmeans.algorithms.stop_reasons import MAX_ITER, TOLERANCE, is_converged
 from daskmeans.algorithms.watch import Callback, Watch
 from daskmeans.blocks.inputs import ArrayLike, is_lazy
 from daskmeans.errors import ModelFormatError
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger("daskmeans")
 
 _SAVED = ("inertia_", "n_iter_", "stop_reason_", "n_passes_", "bytes_read_")
-_CONVERGED = ("center shift zero", "tolerance", "relative tolerance")
 
 
 @saved_by_name
@@ -430,7 +430,7 @@ class KMeans(FittedCenters):
             )
         _log.info("Fit ended after %d iterations: %s.", fitted.n_iter, fitted.reason)
         if self.verbose:
-            ended = "Converged" if fitted.reason in _CONVERGED else "Stopped"
+            ended = "Converged" if is_converged(fitted.reason) else "Stopped"
             print(f"{ended} after {fitted.n_iter} iterations: {fitted.reason}.")
         # Sizes that were unknown have been counted meanwhile.
         return self._keep(fitted, X, run.source.known_sizes)
@@ -453,7 +453,7 @@ class KMeans(FittedCenters):
     @property
     def converged_(self) -> bool:
         """Whether iterations ended because nothing, or little enough, changed any more."""
-        return self.stop_reason_ in _CONVERGED
+        return is_converged(self.stop_reason_)
 
     def _seeding(self, X: ArrayLike) -> Seeding:
         init, n_init = init_of(self, X), self.n_init
@@ -546,7 +546,7 @@ class KMeans(FittedCenters):
             None if labels is None else np.bincount(labels, minlength=len(centers_of(model)))
         )
         made.history_, made.n_passes_, made.bytes_read_ = [], 0, 0
-        made.stop_reason_ = "max_iter" if model.n_iter_ == model.max_iter else "tolerance"
+        made.stop_reason_ = MAX_ITER if model.n_iter_ == model.max_iter else TOLERANCE
         return made
 
     def _summary(self) -> Summary:
