@@ -128,17 +128,10 @@ class LeafSamples:
         weights = surveyed.sample_weights
         if weights is not None:
             places = places[weights[places] > 0]
-        rows = surveyed.sample[places]
-        if not (rows != rows[:1]).any():
+        part = surveyed.chosen(places)
+        if not np.any(part.sample != part.sample[:1]):
             return None
-        return replace(
-            surveyed,
-            n_rows=len(rows),
-            sample=rows,
-            sample_numbers=surveyed.sample_numbers[places],
-            sample_weights=None if weights is None else weights[places],
-            first_drawn=0,
-        )
+        return replace(part, n_rows=len(places))
 
     def _drawn(self, tree: CenterTree, few: list[int]) -> list[Surveyed | None]:
         """Draw rows of some leaves in a pass."""

@@ -68,11 +68,8 @@ def distinct_rows(surveyed: Surveyed, n_clusters: int) -> Surveyed:
     kept = np.flatnonzero(totals > 0)
     if len(kept) < n_clusters:
         return surveyed
-    first = first[kept]
     return replace(
-        surveyed,
-        sample=surveyed.sample[first],
-        sample_numbers=surveyed.sample_numbers[first],
+        surveyed.chosen(first[kept]),
         sample_weights=totals[kept],
         first_drawn=int(np.argmax(group[surveyed.first_drawn] == kept)),
     )

@@ -219,6 +219,17 @@ class Surveyed:
     metric: Metric = "euclidean"
     sparse: bool = False
 
+    def chosen(self, places: Array) -> Surveyed:
+        """Return the survey with these rows of its sample alone, the first one as drawn first."""
+        weights = self.sample_weights
+        return replace(
+            self,
+            sample=self.sample[places],
+            sample_numbers=self.sample_numbers[places],
+            sample_weights=None if weights is None else weights[places],
+            first_drawn=0,
+        )
+
 
 def sample_size(n_clusters: int, n_features: int, itemsize: int, *, sparse: bool = False) -> int:
     """Return how many rows a sample for seeding holds: about 1,000 a cluster within 256 MB.
