@@ -31,7 +31,7 @@ from daskmeans.algorithms.survey import ranges_chunk
 from daskmeans.blocks.source import Key
 from daskmeans.blocks.weights import source_in_memory
 from daskmeans.kernels.csr import AnyRows, CSRRows
-from daskmeans.passes.events import IterationStarted, tell
+from daskmeans.passes.events import IterationStarted, StepEnded, tell
 from daskmeans.passes.in_order import Fold
 from daskmeans.passes.plan import Pass
 from daskmeans.passes.runner import Runner, run_here
@@ -142,6 +142,7 @@ def fit_minibatches(
             n_used += 1
             for record in progress.records:
                 see(record)
+                tell(StepEnded(record.step, record.smoothed_inertia, record.center_shift))
             history.extend(progress.records)
             if progress.reason is not None:
                 break
