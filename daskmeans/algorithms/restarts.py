@@ -10,7 +10,7 @@ import numpy as np
 
 from daskmeans.algorithms.assignment import Assignment, CenterSet
 from daskmeans.algorithms.drift import Drift, centers_a_group
-from daskmeans.algorithms.heads import LARGEST_HEAD, Directions, HeadChooser
+from daskmeans.algorithms.heads import LARGEST_HEAD, HeadChooser, PrincipalAxes
 from daskmeans.algorithms.in_parts import by_clusters
 from daskmeans.algorithms.stop_reasons import FELL_BEHIND, MAX_ITER, StopReason
 from daskmeans.algorithms.survey import Run, Surveyed
@@ -51,7 +51,7 @@ class IterationRecord:
         kept between iterations, which takes memory.
     distances_computed : float
         Distances between a row and a center that were computed, as a share of all. Where rows and
-        centers are first compared along p of d directions, that counts as (p + 1) / d of a
+        centers are first compared along p of d axes, that counts as (p + 1) / d of a
         distance, and finding a row's place along them once as p + 1. Unlike the answer the share
         depends on how rows are split into blocks.
     n_passes : int
@@ -135,7 +135,7 @@ class Restart:
         self._chooser = chooser
         self._previous: Array | None = None
         self._drift: Drift | None = None
-        self._directions: Directions | None = None
+        self._axes: PrincipalAxes | None = None
         self._sums: Array | None = None
         # The iteration that the sums are of; None while they change.
         self._summed: int | None = result.n_iter
@@ -146,19 +146,19 @@ class Restart:
         centers, step = self.result.centers, self.result.n_iter + 1
         if self._bounded:
             self._start_drift(centers, step, surveyed)
-        center_set = CenterSet.make(centers, surveyed.shift, self._drift, self._directions)
+        center_set = CenterSet.make(centers, surveyed.shift, self._drift, self._axes)
         return Assignment(center_set, step, self._state, self._previous, self._still)
 
     def _start_drift(self, centers: Array, step: int, surveyed: Surveyed) -> None:
         """Begin to keep bounds, or begin anew, where that is due."""
         due = self._drift is None or step == _GROUPED_AGAIN_AT
-        if self._directions is not None or not due:
+        if self._axes is not None or not due:
             return
         if self._drift is None and not self._worth_keeping(surveyed):
             return
         if self._chooser is not None:
-            self._directions = self._chooser.choose(centers)
-        self._drift = Drift.start(centers, step, grouped=self._directions is None)
+            self._axes = self._chooser.choose(centers)
+        self._drift = Drift.start(centers, step, grouped=self._axes is None)
 
     def _worth_keeping(self, surveyed: Surveyed) -> bool:
         """Tell whether bounds from this pass on are likely to save more than they cost."""
@@ -230,7 +230,7 @@ class Restart:
         self._sums = None if state.sums is None else state.sums.copy()
         self._summed = state.n_iter
         self._still = False
-        self._directions = None
+        self._axes = None
 
 
 def _keeps_bounds(surveyed: Surveyed, n_clusters: int) -> bool:

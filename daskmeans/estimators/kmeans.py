@@ -115,7 +115,7 @@ class KMeans(FittedCenters):
     algorithm : {"auto", "lloyd", "elkan"}, default="auto"
         "lloyd" computes every distance in every iteration. "auto" keeps bounds on distances for
         each row, and computes those that the bounds do not rule out wherever that is less work.
-        Rows of 256 features and more are compared along their leading principal directions first
+        Rows of 256 features and more are compared along their leading principal axes first
         where these hold most of the variance, as they do for embeddings.
         The answer is the same to the bit. "elkan" is scikit-learn's name, and here another one for
         "auto".
