@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import contextmanager
 
+from distributed import SchedulerPlugin
 from zarr.storage import WrapperStore
 
 from daskmeans.passes.events import IterationEnded, PassStarted, observing
@@ -43,6 +44,18 @@ class CountingStore(WrapperStore):
         if "zarr.json" not in key and ".z" not in key:
             self.reads[key] += 1
         return await super().get(key, prototype, byte_range)
+
+
+class Tasks(SchedulerPlugin):
+    """Counts the tasks that a scheduler is given, by the names it goes by."""
+
+    def __init__(self):
+        self.counts = Counter()
+
+    def transition(self, key, start, finish, *args, **kwargs):
+        if start == "processing" and finish == "memory":
+            name = key[0] if isinstance(key, tuple) else key
+            self.counts[name.rsplit("-", 2)[0]] += 1
 
 
 class Passes(Counter):

@@ -12,7 +12,7 @@ import numpy as np
 from dask.tokenize import normalize_token
 
 from daskmeans.algorithms.drift import Drift
-from daskmeans.algorithms.heads import Directions
+from daskmeans.algorithms.heads import PrincipalAxes
 from daskmeans.algorithms.survey import Quantisation, Run, RunPass
 from daskmeans.blocks.block import Block, for_each_tile, not_finite
 from daskmeans.blocks.row_state import RowState, StateKey, forget, remembered
@@ -48,14 +48,14 @@ class CenterSet:
     shift : ndarray of shape (d,), float64
     drift : Drift or None
         Where rows keep bounds on their distances to the centers.
-    directions : Directions or None
+    axes : PrincipalAxes or None
         Where rows and centers are compared by their heads first.
     """
 
     centers: Array
     shift: Array
     drift: Drift | None = None
-    directions: Directions | None = None
+    axes: PrincipalAxes | None = None
     _layouts: dict[str, Any] = field(default_factory=dict, repr=False)
     _lock: Any = field(default_factory=threading.Lock, repr=False)
 
@@ -65,13 +65,13 @@ class CenterSet:
         centers: Array,
         shift: Array,
         drift: Drift | None = None,
-        directions: Directions | None = None,
+        axes: PrincipalAxes | None = None,
     ) -> CenterSet:
-        return cls(np.ascontiguousarray(centers, dtype=np.float64), shift, drift, directions)
+        return cls(np.ascontiguousarray(centers, dtype=np.float64), shift, drift, axes)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What travels to another process is the centers; it lays them out itself.
-        return type(self).make, (self.centers, self.shift, self.drift, self.directions)
+        return type(self).make, (self.centers, self.shift, self.drift, self.axes)
 
     def __dask_tokenize__(self) -> Any:
         return normalize_token(("CenterSet", self.centers, self.shift, self.drift))
@@ -88,11 +88,9 @@ class CenterSet:
             dtype.name, lambda: _packed(self.centers, self.shift, dtype, self.drift)
         )
 
-    def packed_heads(self, directions: Directions) -> PackedCenters:
+    def packed_heads(self, axes: PrincipalAxes) -> PackedCenters:
         """Return the layout of the centers' heads."""
-        found: PackedCenters = self._laid_out(
-            "heads", lambda: directions.heads_of_centers(self.centers)
-        )
+        found: PackedCenters = self._laid_out("heads", lambda: axes.heads_of_centers(self.centers))
         return found
 
     def _laid_out(self, kind: str, make: Callable[[], Any]) -> Any:
@@ -219,13 +217,13 @@ def assign(block: Block, assignment: Assignment, quantisation: Quantisation) -> 
     state.make_room(0 if drift is None else len(drift.by_group))
     looks = drift is not None and state.bounded_since == drift.since and state.rest == 0
     heads = None
-    directions = centers.directions
-    if directions is not None and state.rest == 0:
-        # Of the same rows in as many directions they are the same.
-        if state.heads is None or state.heads.shape[1] != directions.size:
-            state.heads = directions.heads_of(block)
-            n_distances += len(block) * directions.size
-        heads = Heads(state.heads, centers.packed_heads(directions), directions.error)
+    axes = centers.axes
+    if axes is not None and state.rest == 0:
+        # Of the same rows in as many axes they are the same.
+        if state.heads is None or state.heads.shape[1] != axes.size:
+            state.heads = axes.heads_of(block)
+            n_distances += len(block) * axes.size
+        heads = Heads(state.heads, centers.packed_heads(axes), axes.error)
     state.rest = max(0, state.rest - 1)
     sums, n_changed, measured = _lloyd_step(
         block, centers, quantisation, state, counted, looks, heads

@@ -20,20 +20,20 @@ _MARGIN = 0.1
 
 @dataclass(frozen=True)
 class Plane:
-    """Two directions among the features.
+    """Two axes among the features.
 
     Attributes
     ----------
     origin : ndarray of shape (d,), float64
-    directions : ndarray of shape (2, d), float64
+    axes : ndarray of shape (2, d), float64
     """
 
     origin: Array
-    directions: Array
+    axes: Array
 
     def project(self, rows: Array) -> Array:
         """Return the coordinates of rows, of shape (r, 2)."""
-        coordinates: Array = (rows.astype(np.float64) - self.origin) @ self.directions.T
+        coordinates: Array = (rows.astype(np.float64) - self.origin) @ self.axes.T
         return coordinates
 
 
@@ -68,10 +68,8 @@ def density_chunk(block: Block, parameters: DensityParameters) -> BinCounts:
     """Count the rows of a block in each bin."""
     x_edges, y_edges = parameters.x_edges, parameters.y_edges
     counts = np.zeros((len(x_edges) - 1, len(y_edges) - 1), np.int64)
-    origin, directions = parameters.plane.origin, parameters.plane.directions
-    for_each_tile(
-        block, lambda rows, _: bin_rows(rows, origin, directions, x_edges, y_edges, counts)
-    )
+    origin, axes = parameters.plane.origin, parameters.plane.axes
+    for_each_tile(block, lambda rows, _: bin_rows(rows, origin, axes, x_edges, y_edges, counts))
     return BinCounts(counts)
 
 
@@ -83,20 +81,20 @@ def plane_of_features(n_features: int, x: int, y: int) -> Plane:
 def principal_plane(surveyed: Surveyed) -> tuple[Plane, Array]:
     """Return the plane of the sample's first two principal components, and their variance shares.
 
-    With a single feature the second direction is empty.
+    With a single feature the second axis is empty.
     """
     rows = surveyed.sample.astype(np.float64) - surveyed.shift
     d = surveyed.n_features
     values, vectors = np.linalg.eigh(np.cov(rows, rowvar=False, bias=True).reshape(d, d))
-    directions = np.zeros((2, d))
+    axes = np.zeros((2, d))
     shares = np.zeros(2)
     total = values.sum()
     for place in range(min(2, d)):
-        direction = vectors[:, -1 - place]
+        axis = vectors[:, -1 - place]
         # A component has no sign of its own: its largest share of a feature is positive.
-        directions[place] = direction * np.sign(direction[np.argmax(np.abs(direction))])
+        axes[place] = axis * np.sign(axis[np.argmax(np.abs(axis))])
         shares[place] = values[-1 - place] / total if total > 0 else 0.0
-    return Plane(surveyed.shift, directions), shares
+    return Plane(surveyed.shift, axes), shares
 
 
 def density(run: Run, surveyed: Surveyed, plane: Plane, shown: Array, n_bins: int) -> Density:
@@ -111,7 +109,7 @@ def density(run: Run, surveyed: Surveyed, plane: Plane, shown: Array, n_bins: in
     shown : ndarray of shape (k, d)
         Points that have to be inside: the centers.
     n_bins : int
-        Along each direction.
+        Along each axis.
     """
     assert isinstance(surveyed.sample, np.ndarray)
     rows, points = plane.project(surveyed.sample), plane.project(shown)

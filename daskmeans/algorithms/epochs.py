@@ -10,13 +10,12 @@ import numpy as np
 
 from daskmeans.algorithms.batches import InHand
 from daskmeans.algorithms.minibatch import MiniBatchState, Rules, StepRecord, step
+from daskmeans.algorithms.stop_reasons import NO_IMPROVEMENT, TOLERANCE, StopReason
 from daskmeans.algorithms.survey import ranges_chunk
 from daskmeans.blocks.block import Block
 from daskmeans.kernels.csr import AnyRows, joined
 from daskmeans.partials import Ranges
 from daskmeans.typing import Weights
-
-MAX_ITER, TOLERANCE, NO_IMPROVEMENT = "max_iter", "tolerance", "no improvement"
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ class FitProgress:
         Smallest smoothed inertia so far.
     n_without : int
         Steps since then.
-    reason : str or None
+    reason : StopReason or None
         Why steps have ended; None while they go on.
     rows, weights : arrays, or None
         Rows that wait for the batch to be full.
@@ -84,7 +83,7 @@ class FitProgress:
     model: MiniBatchState
     lowest: float = math.inf
     n_without: int = 0
-    reason: str | None = None
+    reason: StopReason | None = None
     rows: AnyRows | None = None
     weights: Weights | None = None
     records: tuple[StepRecord, ...] = field(default=(), repr=False)

@@ -1,4 +1,4 @@
-"""Directions along which most of the variance lies, and whether comparing rows along them first
+"""Axes along which most of the variance lies, and whether comparing rows along them first
 spares distances: see `kernels.heads`."""
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from daskmeans.typing import Array
 
 # Below, a head is no small part of a row, and there is little to rule out.
 _LEAST_FEATURES, _LEAST_CLUSTERS = 256, 32
-# Multiplications of a pass below which finding directions costs more than it saves.
+# Multiplications of a pass below which finding axes costs more than it saves.
 _LEAST_WORK = 1 << 30
-# Numbers of directions that are tried. Multiples of the vectors of any processor.
+# Numbers of axes that are tried. Multiples of the vectors of any processor.
 _WIDTHS = (32, 64)
 LARGEST_HEAD = _WIDTHS[-1] + 1
 # Share of the work of computing all distances that heads must not exceed.
 _MOST_WORK = 0.4
-# Rows of the sample that directions are found from, and those that they are tried on.
+# Rows of the sample that axes are found from, and those that they are tried on.
 _FITTED_ROWS, _TRIED_ROWS = 1024, 256
-_POWER_STEPS, _MORE_DIRECTIONS = 1, 8
+_POWER_STEPS, _MORE_AXES = 1, 8
 
 
 @dataclass(frozen=True)
-class Directions:
-    """Orthonormal directions.
+class PrincipalAxes:
+    """Orthonormal axes.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class Directions:
 
     @cached_property
     def _wide(self) -> Array:
-        """The directions, orthonormal in float64; of shape (d, p)."""
+        """The axes, orthonormal in float64; of shape (d, p)."""
         wide = self.narrow.astype(np.float64)
         # Newton's iteration for the nearest orthonormal matrix doubles the digits each time.
         for _ in range(2):
@@ -61,14 +61,14 @@ class Directions:
 
     @cached_property
     def _lines(self) -> Array:
-        """The directions as `kernels.head_projection.project` takes them."""
+        """The axes as `kernels.head_projection.project` takes them."""
         return np.concatenate([np.zeros((1, self.size - 1)), self._wide]).ravel()
 
     @cached_property
     def error(self) -> float:
         """How far a head may be off, as a share of the length of the shifted row.
 
-        With the p directions off orthonormal by E, the square of the tail is off by at most
+        With the p axes off orthonormal by E, the square of the tail is off by at most
         4 |E| + 8 (d + 8) sqrt(p) u of the row's (Higham, section 3.1), which moves the tail by at
         most the root of that. 2**-23 covers the rounding to float32.
         """
@@ -122,8 +122,8 @@ class HeadChooser:
             and surveyed.n_rows * d * n_clusters >= _LEAST_WORK
         )
 
-    def choose(self, centers: Array) -> Directions | None:
-        """Return the directions with which assigning rows to centers takes the least time.
+    def choose(self, centers: Array) -> PrincipalAxes | None:
+        """Return the axes with which assigning rows to centers takes the least time.
 
         None if computing all distances is not much slower.
         """
@@ -131,7 +131,7 @@ class HeadChooser:
         with blas_on_one_thread():
             return self._best_of(centers)
 
-    def _best_of(self, centers: Array) -> Directions | None:
+    def _best_of(self, centers: Array) -> PrincipalAxes | None:
         tried = self._sample(_TRIED_ROWS)
         shifted = (centers - self._surveyed.shift).astype(np.float32)
         sq_norms, sq_center_norms = (tried**2).sum(axis=1), (shifted**2).sum(axis=1)
@@ -139,17 +139,17 @@ class HeadChooser:
         nearest = sq_distances.min(axis=1, keepdims=True)
         best, least = None, _MOST_WORK
         for width in _WIDTHS:
-            directions = self._leading[:, :width]
-            heads, center_heads = tried @ directions, shifted @ directions
+            axes = self._leading[:, :width]
+            heads, center_heads = tried @ axes, shifted @ axes
             tails, center_tails = (
                 np.sqrt(np.maximum(squares - (each**2).sum(axis=1), 0))
                 for squares, each in ((sq_norms, heads), (sq_center_norms, center_heads))
             )
             products = heads @ center_heads.T + tails[:, None] * center_tails
             left = float((sq_center_norms - 2 * products <= nearest).mean())
-            work = (width + 1) / directions.shape[0] + PAIR_COST * left
+            work = (width + 1) / axes.shape[0] + PAIR_COST * left
             if work < least:
-                best, least = Directions(directions, self._surveyed.shift), work
+                best, least = PrincipalAxes(axes, self._surveyed.shift), work
         return best
 
     def _sample(self, n_rows: int) -> Array:
@@ -160,7 +160,7 @@ class HeadChooser:
 
     @cached_property
     def _leading(self) -> Array:
-        """The leading principal directions of the sample, roughly; of shape (d, p), float32.
+        """The leading principal axes of the sample, roughly; of shape (d, p), float32.
 
         By a few steps of subspace iteration (Halko, Martinsson and Tropp, "Finding structure with
         randomness", 2011). No label depends on them: any orthonormal ones give bounds that hold.
@@ -168,8 +168,8 @@ class HeadChooser:
         rows = self._sample(_FITTED_ROWS)
         rows -= rows.mean(axis=0)
         generator = np.random.default_rng(0)
-        n_directions = min(_WIDTHS[-1] + _MORE_DIRECTIONS, rows.shape[1])
-        basis = generator.standard_normal((rows.shape[1], n_directions)).astype(np.float32)
+        n_axes = min(_WIDTHS[-1] + _MORE_AXES, rows.shape[1])
+        basis = generator.standard_normal((rows.shape[1], n_axes)).astype(np.float32)
         for _ in range(1 + _POWER_STEPS):
             basis, _ = np.linalg.qr(rows.T @ (rows @ basis))
         products = (rows @ basis).astype(np.float64)

@@ -15,7 +15,7 @@ from daskmeans.algorithms.assignment import Assignment, CenterSet, measure
 from daskmeans.algorithms.fit_state import Continued, FitState, RowsIdentity
 from daskmeans.algorithms.lloyd import Converged, lloyd
 from daskmeans.algorithms.refine import racers, refined_centers
-from daskmeans.algorithms.restarts import FELL_BEHIND, IterationRecord, LloydResult
+from daskmeans.algorithms.restarts import IterationRecord, LloydResult
 from daskmeans.algorithms.seeding import (
     distinct_rows,
     kmeans_parallel,
@@ -24,8 +24,9 @@ from daskmeans.algorithms.seeding import (
     random_rows,
 )
 from daskmeans.algorithms.spherical import inertia_by, unit_centers
+from daskmeans.algorithms.stop_reasons import FELL_BEHIND, INTERRUPTED, StopReason
 from daskmeans.algorithms.survey import Run, Surveyed, survey
-from daskmeans.algorithms.watch import INTERRUPTED, Watch
+from daskmeans.algorithms.watch import Watch
 from daskmeans.blocks.row_state import new_fit
 from daskmeans.kernels.csr import as_dense
 from daskmeans.passes.events import SeedingStarted, tell
@@ -78,7 +79,7 @@ class Fitted:
     centers : ndarray of shape (k, d), float64
     inertia : float
     n_iter : int
-    reason : str
+    reason : StopReason
         Why it stopped, see `LloydResult`.
     history : list of IterationRecord
     labels : ndarray of shape (n,), int32, or None
@@ -91,7 +92,7 @@ class Fitted:
     centers: Array
     inertia: float
     n_iter: int
-    reason: str
+    reason: StopReason
     history: list[IterationRecord]
     labels: Labels | None
     n_passes: int

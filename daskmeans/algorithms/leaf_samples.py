@@ -9,9 +9,9 @@ from itertools import pairwise
 import numpy as np
 
 from daskmeans.algorithms.center_tree import CenterTree
-from daskmeans.algorithms.survey import FIRST_SEEDING_DRAW, Run, Surveyed
+from daskmeans.algorithms.draws import FIRST_SEEDING_DRAW, clocks_of
+from daskmeans.algorithms.survey import Run, Surveyed
 from daskmeans.blocks.block import Block
-from daskmeans.kernels.random_draws import exponential_keys
 from daskmeans.partials import KeyedRows
 from daskmeans.passes.plan import Pass
 from daskmeans.typing import Array
@@ -60,14 +60,7 @@ def draw_chunk(block: Block, parameters: DrawParameters) -> RowsOfLeaves:
     """Draw rows of a block for each leaf, by exponential clocks."""
     labels = parameters.tree.label(block)
     weights = block.row_weights()
-    keys = np.empty(len(block))
-    exponential_keys(
-        np.uint64(parameters.seed),
-        np.uint64(parameters.purpose),
-        np.uint64(block.first_row),
-        weights,
-        keys,
-    )
+    keys = clocks_of(block, parameters.seed, parameters.purpose, weights)
     chosen = np.flatnonzero((labels >= 0) & np.isfinite(keys))
     chosen = chosen[np.argsort(labels[chosen], kind="stable")]
     ends = np.searchsorted(labels[chosen], np.arange(parameters.n_leaves + 1))
@@ -128,17 +121,10 @@ class LeafSamples:
         weights = surveyed.sample_weights
         if weights is not None:
             places = places[weights[places] > 0]
-        rows = surveyed.sample[places]
-        if not (rows != rows[:1]).any():
+        part = surveyed.chosen(places)
+        if not np.any(part.sample != part.sample[:1]):
             return None
-        return replace(
-            surveyed,
-            n_rows=len(rows),
-            sample=rows,
-            sample_numbers=surveyed.sample_numbers[places],
-            sample_weights=None if weights is None else weights[places],
-            first_drawn=0,
-        )
+        return replace(part, n_rows=len(places))
 
     def _drawn(self, tree: CenterTree, few: list[int]) -> list[Surveyed | None]:
         """Draw rows of some leaves in a pass."""

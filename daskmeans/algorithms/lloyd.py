@@ -29,6 +29,12 @@ from daskmeans.algorithms.restarts import (
     still_ahead,
 )
 from daskmeans.algorithms.spherical import directions_of_means, inertia_by, unit_centers
+from daskmeans.algorithms.stop_reasons import (
+    CENTER_SHIFT_ZERO,
+    MAX_PASSES,
+    RELATIVE_TOLERANCE,
+    TOLERANCE,
+)
 from daskmeans.algorithms.survey import Quantisation, Run, Surveyed
 from daskmeans.algorithms.watch import Watch
 from daskmeans.blocks.block import Block
@@ -222,7 +228,7 @@ def _iterations(
             break
         if max_passes is not None and run.n_passes > max_passes - 2:
             for restart in running:
-                restart.result.reason = "max_passes"
+                restart.result.reason = MAX_PASSES
             break
         tell(IterationStarted(iteration, max_iter))
         started = time.perf_counter()
@@ -276,13 +282,13 @@ def _iterations(
             )
             restart.move(new_centers, shift)
             if shift == 0.0:
-                result.reason = "center shift zero"
+                result.reason = CENTER_SHIFT_ZERO
             elif shift <= limit:
-                result.reason = "tolerance"
+                result.reason = TOLERANCE
             elif rtol > 0 and not n_relocated:
                 gained = _beyond(surveyed, sums, means, centers.centers) - beyond_means
                 if _share(gained, inertia) < rtol:
-                    result.reason = "relative tolerance"
+                    result.reason = RELATIVE_TOLERANCE
         best = min(running, key=lambda each: each.result.history[-1].inertia).result.history[-1]
         if lap is not None and iteration % lap == 0:
             racing = still_ahead(racing)

@@ -12,7 +12,6 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from daskmeans.algorithms.epochs import (
-    MAX_ITER,
     Epochs,
     FitProgress,
     Portion,
@@ -27,12 +26,12 @@ from daskmeans.algorithms.kmeans import Seeding
 from daskmeans.algorithms.minibatch import MiniBatchState, Rules, StepRecord
 from daskmeans.algorithms.minibatch_seeding import Drawn, draw_from_blocks, seeded
 from daskmeans.algorithms.seeding import new_seed
+from daskmeans.algorithms.stop_reasons import INTERRUPTED, MAX_ITER, StopReason
 from daskmeans.algorithms.survey import ranges_chunk
-from daskmeans.algorithms.watch import INTERRUPTED
 from daskmeans.blocks.source import Key
 from daskmeans.blocks.weights import source_in_memory
 from daskmeans.kernels.csr import AnyRows, CSRRows
-from daskmeans.passes.events import IterationStarted, tell
+from daskmeans.passes.events import IterationStarted, StepEnded, tell
 from daskmeans.passes.in_order import Fold
 from daskmeans.passes.plan import Pass
 from daskmeans.passes.runner import Runner, run_here
@@ -51,7 +50,7 @@ class MiniBatchFitted:
     state : MiniBatchState
     n_iter : int
         Epochs that were begun.
-    reason : str
+    reason : StopReason
     history : list of StepRecord
     total_weight : float
         Of all rows; an estimate where it is known of some blocks only.
@@ -59,7 +58,7 @@ class MiniBatchFitted:
 
     state: MiniBatchState
     n_iter: int
-    reason: str
+    reason: StopReason
     history: list[StepRecord]
     total_weight: float
 
@@ -143,6 +142,7 @@ def fit_minibatches(
             n_used += 1
             for record in progress.records:
                 see(record)
+                tell(StepEnded(record.step, record.smoothed_inertia, record.center_shift))
             history.extend(progress.records)
             if progress.reason is not None:
                 break

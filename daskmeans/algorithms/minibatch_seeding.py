@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -69,15 +69,7 @@ def _few(surveyed: Surveyed, n_rows: int, seed: int) -> Surveyed:
     if len(surveyed.sample) <= n_rows:
         return surveyed
     chosen = generator_of(seed, 3).choice(len(surveyed.sample), n_rows, replace=False)
-    chosen = np.sort(chosen)
-    weights = surveyed.sample_weights
-    return replace(
-        surveyed,
-        sample=surveyed.sample[chosen],
-        sample_numbers=surveyed.sample_numbers[chosen],
-        sample_weights=None if weights is None else weights[chosen],
-        first_drawn=0,
-    )
+    return surveyed.chosen(np.sort(chosen))
 
 
 @dataclass(frozen=True)

@@ -85,8 +85,7 @@ def _with_weight(surveyed: Surveyed, n_clusters: int) -> Surveyed:
     weights = surveyed.sample_weights
     if weights is None or np.count_nonzero(weights) < n_clusters:
         return surveyed
-    kept = np.flatnonzero(weights)
-    return replace(surveyed, sample=surveyed.sample[kept], sample_weights=weights[kept])
+    return surveyed.chosen(np.flatnonzero(weights))
 
 
 def _starts(
@@ -95,7 +94,7 @@ def _starts(
     """Seed every restart by greedy k-means++ with random numbers of its own, some at a time."""
     seeds = random_state.randint(0, 2**32, size=n_starts, dtype=np.uint64)
 
-    m, weights = len(surveyed.sample), surveyed.sample_weights
+    m = len(surveyed.sample)
     n_seeded_from = max(_SEEDED_FROM_A_CLUSTER * n_clusters, _SEEDED_FROM_AT_LEAST)
 
     def start(seed: int) -> Array:
@@ -103,11 +102,8 @@ def _starts(
         part = surveyed
         if n_seeded_from < m:
             drawn = np.sort(drawing.choice(m, n_seeded_from, replace=False))
-            part = replace(
-                surveyed,
-                sample=surveyed.sample[drawn].astype(np.float64),
-                sample_weights=None if weights is None else weights[drawn],
-            )
+            part = surveyed.chosen(drawn)
+            part = replace(part, sample=part.sample.astype(np.float64))
         chosen = greedy_rows(part, n_clusters, drawing)
         return as_dense(part.sample[chosen])
 

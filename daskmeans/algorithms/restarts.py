@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Final
 
 import numpy as np
 
 from daskmeans.algorithms.assignment import Assignment, CenterSet
 from daskmeans.algorithms.drift import Drift, centers_a_group
-from daskmeans.algorithms.heads import LARGEST_HEAD, Directions, HeadChooser
+from daskmeans.algorithms.heads import LARGEST_HEAD, HeadChooser, PrincipalAxes
 from daskmeans.algorithms.in_parts import by_clusters
+from daskmeans.algorithms.stop_reasons import FELL_BEHIND, MAX_ITER, StopReason
 from daskmeans.algorithms.survey import Run, Surveyed
 from daskmeans.blocks.row_state import StateKey, bytes_a_row
 from daskmeans.kernels.csr_sums import MovedRows, SumsOrRows, as_sums
@@ -23,12 +25,12 @@ _SMALLEST_REACH, _LARGEST_REACH = 1e-12, 1e14
 _LEAST_WORK, _MOST_WORK_FOR_LATER = 256, 8192
 # Such a share of all rows is few.
 _FEW = 0.01
-FELL_BEHIND = "fell behind"
 # Pass before which centers are grouped anew, and heads are tried again: by then they have left
 # where seeding put them, and means have shorter tails than rows.
 _GROUPED_AGAIN_AT = 4
 
-_RUNNING = "max_iter"
+# What ends a restart if nothing else does.
+_RUNNING: Final = MAX_ITER
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class IterationRecord:
         kept between iterations, which takes memory.
     distances_computed : float
         Distances between a row and a center that were computed, as a share of all. Where rows and
-        centers are first compared along p of d directions, that counts as (p + 1) / d of a
+        centers are first compared along p of d axes, that counts as (p + 1) / d of a
         distance, and finding a row's place along them once as p + 1. Unlike the answer the share
         depends on how rows are split into blocks.
     n_passes : int
@@ -76,15 +78,13 @@ class LloydResult:
     ----------
     centers : ndarray of shape (k, d), float64
     n_iter : int
-    reason : str
-        Why it stopped: "center shift zero", "tolerance", "relative tolerance", "max_iter",
-        "max_passes", "max_seconds", "callback", "interrupted" or "fell behind".
+    reason : StopReason
     history : list of IterationRecord
     """
 
     centers: Array
     n_iter: int = 0
-    reason: str = _RUNNING
+    reason: StopReason = _RUNNING
     history: list[IterationRecord] = field(default_factory=list)
 
 
@@ -99,10 +99,10 @@ class RestartState:
         The centers before, by which labels of rows are made again; None before the first iteration.
     sums : ndarray of shape (k, s), int64, or None
         Sums of the rows by the nearest of `previous`, to which changes are added; None too where
-        no iteration is to be made from here.
+        no iteration is to be made from here, see `Restart.with_sums`.
     n_iter : int
-    reason : str
-        As of `LloydResult`; that of a restart which runs is "max_iter".
+    reason : StopReason
+        That of a restart which runs is "max_iter".
     history : tuple of IterationRecord
     """
 
@@ -110,7 +110,7 @@ class RestartState:
     previous: Array | None
     sums: Array | None
     n_iter: int
-    reason: str
+    reason: StopReason
     history: tuple[IterationRecord, ...]
 
     @property
@@ -135,8 +135,10 @@ class Restart:
         self._chooser = chooser
         self._previous: Array | None = None
         self._drift: Drift | None = None
-        self._directions: Directions | None = None
+        self._axes: PrincipalAxes | None = None
         self._sums: Array | None = None
+        # The iteration that the sums are of; None while they change.
+        self._summed: int | None = result.n_iter
         self._still = False
 
     def assignment(self, surveyed: Surveyed) -> Assignment:
@@ -144,19 +146,19 @@ class Restart:
         centers, step = self.result.centers, self.result.n_iter + 1
         if self._bounded:
             self._start_drift(centers, step, surveyed)
-        center_set = CenterSet.make(centers, surveyed.shift, self._drift, self._directions)
+        center_set = CenterSet.make(centers, surveyed.shift, self._drift, self._axes)
         return Assignment(center_set, step, self._state, self._previous, self._still)
 
     def _start_drift(self, centers: Array, step: int, surveyed: Surveyed) -> None:
         """Begin to keep bounds, or begin anew, where that is due."""
         due = self._drift is None or step == _GROUPED_AGAIN_AT
-        if self._directions is not None or not due:
+        if self._axes is not None or not due:
             return
         if self._drift is None and not self._worth_keeping(surveyed):
             return
         if self._chooser is not None:
-            self._directions = self._chooser.choose(centers)
-        self._drift = Drift.start(centers, step, grouped=self._directions is None)
+            self._axes = self._chooser.choose(centers)
+        self._drift = Drift.start(centers, step, grouped=self._axes is None)
 
     def _worth_keeping(self, surveyed: Surveyed) -> bool:
         """Tell whether bounds from this pass on are likely to save more than they cost."""
@@ -172,6 +174,7 @@ class Restart:
         They are kept for the next one, which adds its changes to them, and are not to be written to
         by others.
         """
+        self._summed = None
         if self._state is None:
             self._sums = as_sums(found)
         elif self._sums is None:
@@ -193,27 +196,30 @@ class Restart:
             self._drift = self._drift.after(self._previous, new)
         self.result.centers = new
         self.result.n_iter += 1
+        self._summed = self.result.n_iter
 
     @property
     def running(self) -> bool:
         """Whether it goes on where iterations are left."""
         return self.result.reason == _RUNNING
 
-    def state(self, *, with_sums: bool) -> RestartState:
-        """Return all that the next iteration depends on.
-
-        Without sums, which take a copy, no iteration can be made from it.
-        """
+    def state(self) -> RestartState:
+        """Return all that the next iteration depends on, but for the sums."""
         result = self.result
-        sums = self._sums.copy() if with_sums and self._sums is not None else None
         return RestartState(
             result.centers,
             self._previous,
-            sums,
+            None,
             result.n_iter,
             result.reason,
             tuple(result.history),
         )
+
+    def with_sums(self, state: RestartState) -> RestartState | None:
+        """Add a copy of the sums to the last state; None if they are not of it any more."""
+        if self._summed != state.n_iter:
+            return None
+        return replace(state, sums=None if self._sums is None else self._sums.copy())
 
     def restore(self, state: RestartState) -> None:
         """Go back, or on, to a state. What is remembered of rows is made again where it differs."""
@@ -222,8 +228,9 @@ class Restart:
         result.reason, result.history = state.reason, list(state.history)
         self._previous, self._drift = state.previous, None
         self._sums = None if state.sums is None else state.sums.copy()
+        self._summed = state.n_iter
         self._still = False
-        self._directions = None
+        self._axes = None
 
 
 def _keeps_bounds(surveyed: Surveyed, n_clusters: int) -> bool:

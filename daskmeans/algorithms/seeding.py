@@ -9,21 +9,15 @@ import numpy as np
 from sklearn.cluster import kmeans_plusplus
 
 from daskmeans.algorithms.assignment import Assignment, CenterSet
+from daskmeans.algorithms.draws import FIRST_SEEDING_DRAW, clocks_of
 from daskmeans.algorithms.lloyd import LloydParameters, lloyd, lloyd_chunk
 from daskmeans.algorithms.many_seeds import many_rows
-from daskmeans.algorithms.survey import (
-    FIRST_SEEDING_DRAW,
-    SAMPLE_MIN_ROWS,
-    Run,
-    Surveyed,
-    survey,
-)
+from daskmeans.algorithms.survey import SAMPLE_MIN_ROWS, Run, Surveyed, survey
 from daskmeans.blocks.block import Block
 from daskmeans.blocks.row_state import new_fit
 from daskmeans.blocks.weights import source_in_memory
 from daskmeans.kernels.csr import AnyRows, CSRRows, as_dense, equal_rows
 from daskmeans.kernels.csr_sums import as_sums
-from daskmeans.kernels.random_draws import exponential_keys
 from daskmeans.partials import ClusterSums, KeyedRows
 from daskmeans.passes.events import unobserved
 from daskmeans.passes.plan import Pass
@@ -68,11 +62,8 @@ def distinct_rows(surveyed: Surveyed, n_clusters: int) -> Surveyed:
     kept = np.flatnonzero(totals > 0)
     if len(kept) < n_clusters:
         return surveyed
-    first = first[kept]
     return replace(
-        surveyed,
-        sample=surveyed.sample[first],
-        sample_numbers=surveyed.sample_numbers[first],
+        surveyed.chosen(first[kept]),
         sample_weights=totals[kept],
         first_drawn=int(np.argmax(group[surveyed.first_drawn] == kept)),
     )
@@ -179,14 +170,7 @@ def round_chunk(block: Block, parameters: RoundParameters) -> KeyedRows:
     _, rates = parameters.candidates.label_and_measure(block)
     if block.weights is not None:
         rates *= block.weights
-    keys = np.empty(len(block))
-    exponential_keys(
-        np.uint64(parameters.seed),
-        np.uint64(parameters.purpose),
-        np.uint64(block.first_row),
-        rates,
-        keys,
-    )
+    keys = clocks_of(block, parameters.seed, parameters.purpose, rates)
     chosen = np.flatnonzero(np.isfinite(keys))
     return KeyedRows.smallest(
         parameters.n_drawn,

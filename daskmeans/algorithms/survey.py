@@ -12,19 +12,17 @@ from typing import Protocol
 
 import numpy as np
 
+from daskmeans.algorithms.draws import SAMPLE_DRAW, clocks_of
 from daskmeans.blocks.block import Block, not_finite
 from daskmeans.blocks.source import RowSource
 from daskmeans.errors import RowsError
 from daskmeans.kernels.csr import AnyRows, CSRRows
 from daskmeans.kernels.lloyd import sums_bytes, sums_width
-from daskmeans.kernels.random_draws import exponential_keys, uniform_keys
+from daskmeans.kernels.random_draws import uniform_keys
 from daskmeans.kernels.ranges import column_ranges
 from daskmeans.partials import KeyedRows, PartialT, Ranges, Survey
 from daskmeans.passes.plan import Pass
 from daskmeans.typing import Array, Metric
-
-# Purposes of random draws: each is a stream of its own for every row.
-SAMPLE_DRAW, FIRST_SEEDING_DRAW = 0, 1
 
 SAMPLE_ROWS_A_CLUSTER = 1000
 SAMPLE_MIN_ROWS = 10_000
@@ -122,19 +120,15 @@ def ranges_chunk(block: Block, feature_names: tuple[str, ...] | None) -> Ranges:
 
 def sample_of(block: Block, parameters: SurveyParameters) -> KeyedRows:
     """Return the block's rows with the smallest keys: one more than the sample is to hold."""
-    r = len(block)
-    seed, purpose, start = (
-        np.uint64(value) for value in (parameters.seed, SAMPLE_DRAW, block.first_row)
-    )
+    r, seed = len(block), parameters.seed
     keys: Array
     if block.weights is None:
         keys = np.empty(r, np.uint64)
-        uniform_keys(seed, purpose, start, keys)
+        uniform_keys(np.uint64(seed), np.uint64(SAMPLE_DRAW), np.uint64(block.first_row), keys)
         chosen = np.flatnonzero(keys <= np.uint64(parameters.key_limit))
         weights = np.ones(len(chosen))
     else:
-        keys = np.empty(r)
-        exponential_keys(seed, purpose, start, block.weights, keys)
+        keys = clocks_of(block, seed, SAMPLE_DRAW, block.weights)
         chosen = np.arange(r)
         weights = block.weights
     return KeyedRows.smallest(
@@ -218,6 +212,17 @@ class Surveyed:
     weighted: bool
     metric: Metric = "euclidean"
     sparse: bool = False
+
+    def chosen(self, places: Array) -> Surveyed:
+        """Return the survey with these rows of its sample alone, the first one as drawn first."""
+        weights = self.sample_weights
+        return replace(
+            self,
+            sample=self.sample[places],
+            sample_numbers=self.sample_numbers[places],
+            sample_weights=None if weights is None else weights[places],
+            first_drawn=0,
+        )
 
 
 def sample_size(n_clusters: int, n_features: int, itemsize: int, *, sparse: bool = False) -> int:

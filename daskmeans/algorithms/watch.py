@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from daskmeans.algorithms.fit_state import LloydState
 from daskmeans.algorithms.restarts import Restart
+from daskmeans.algorithms.stop_reasons import CALLBACK, INTERRUPTED, MAX_SECONDS, StopReason
 from daskmeans.algorithms.survey import Run
 from daskmeans.typing import Array
-
-CALLBACK, INTERRUPTED, MAX_SECONDS = "callback", "interrupted", "max_seconds"
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,8 @@ class Watch:
     callback : function (IterationState) -> object, or None
         Ends the iterations by a true value.
     save : function (LloydState), or None
-        Called before the first iteration, after the last one and in between.
+        Called before the first iteration, after the last one and in between. What it is given is
+        its own.
     save_every : float
         Seconds from one call to the next, at least.
     started : float
@@ -104,30 +104,32 @@ class Watch:
             Center shift at which a restart stops, if it is known already.
         """
         state = self._state_of(run, restarts, limit)
+        reason: StopReason
         saved = None
         try:
             while True:
                 if saved is None or time.perf_counter() - saved >= self.save_every:
-                    self._save(state)
+                    self._save(state, restarts)
                     saved = time.perf_counter()
                 if self.max_seconds is not None and self._seconds() >= self.max_seconds:
                     reason = MAX_SECONDS
                     break
                 limit = next(iterations, None)
                 if limit is None:
-                    self._save(self._state_of(run, restarts, state.limit, finished=True))
+                    last = self._state_of(run, restarts, state.limit, finished=True)
+                    self._save(last, restarts)
                     return False
                 state = self._state_of(run, restarts, limit)
                 if self.callback is not None and self.callback(self._told(state)):
                     reason = CALLBACK
                     break
         except KeyboardInterrupt:
-            for restart, before in zip(restarts, state.restarts, strict=True):
-                restart.restore(before)
             reason = INTERRUPTED
         # Before reasons are written down: whoever resumes goes on with what was still running.
-        self._save(state)
-        for restart in restarts:
+        self._save(state, restarts)
+        for restart, before in zip(restarts, state.restarts, strict=True):
+            if reason == INTERRUPTED:
+                restart.restore(before)
             if restart.running:
                 restart.result.reason = reason
         return reason == INTERRUPTED
@@ -135,13 +137,21 @@ class Watch:
     def _state_of(
         self, run: Run, restarts: Sequence[Restart], limit: float | None, *, finished: bool = False
     ) -> LloydState:
-        states = tuple(restart.state(with_sums=self.save is not None) for restart in restarts)
+        states = tuple(restart.state() for restart in restarts)
         finished = finished or not any(state.running for state in states)
         return LloydState(states, limit, run.n_passes, run.bytes_read, finished)
 
-    def _save(self, state: LloydState) -> None:
-        if self.save is not None:
-            self.save(state)
+    def _save(self, state: LloydState, restarts: Sequence[Restart]) -> None:
+        """Save a state, unless Ctrl-C came at the moment in which sums go on to the next."""
+        if self.save is None:
+            return
+        whole = [
+            each
+            for restart, before in zip(restarts, state.restarts, strict=True)
+            if (each := restart.with_sums(before)) is not None
+        ]
+        if len(whole) == len(restarts):
+            self.save(replace(state, restarts=tuple(whole)))
 
     def _seconds(self) -> float:
         return time.perf_counter() - self.started

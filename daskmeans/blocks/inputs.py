@@ -197,12 +197,19 @@ def _sparse_source(rows: CSRRows, n_threads: int, names: tuple[str, ...] | None)
     )
 
 
-def _check_not_spark(rows: ArrayLike) -> None:
+def _array_and_names(rows: ArrayLike) -> tuple[Any, tuple[str, ...] | None]:
+    """Return rows as an array, and the names that the columns of a DataFrame have."""
     if is_spark(rows):
         raise RowsError(
             "X is a Spark DataFrame. KMeans, sweep, kmeans_plusplus, kmeans_parallel and metrics "
             "of models take one, and other functions do not."
         )
+    array, names = as_stored(rows), None
+    if _is_dask_frame(array):
+        names = column_names(array) if array.ndim == 2 else None
+        array = _frame_array(array)
+    _check_2d(array)
+    return array, names
 
 
 def count_features(rows: ArrayLike) -> int:
@@ -213,11 +220,7 @@ def count_features(rows: ArrayLike) -> int:
     ValueError
         If the rows are not 2-D, or not numbers.
     """
-    _check_not_spark(rows)
-    array = as_stored(rows)
-    if _is_dask_frame(array):
-        array = _frame_array(array)
-    _check_2d(array)
+    array, _ = _array_and_names(rows)
     return int(array.shape[1])
 
 
@@ -245,13 +248,9 @@ def row_source(
     ValueError
         If the rows are not 2-D, or not numbers.
     """
-    _check_not_spark(rows)
-    array = as_stored(rows)
-    names = tuple(feature_names) if feature_names is not None else None
-    if _is_dask_frame(array):
-        names = column_names(array) if array.ndim == 2 else None
-        array = _frame_array(array)
-    _check_2d(array)
+    array, names = _array_and_names(rows)
+    if names is None and feature_names is not None:
+        names = tuple(feature_names)
     if dask.is_dask_collection(array):
         return _from_dask(array, names)
     if isinstance(array, CSRRows):

@@ -19,6 +19,7 @@ from daskmeans.passes.events import (
     PassEnded,
     PassStarted,
     SeedingStarted,
+    StepEnded,
     observing,
 )
 
@@ -141,10 +142,15 @@ class _Line:
             self._enter("seeding")
         elif isinstance(event, IterationStarted):
             self._iteration, self._of = event.iteration, self._max_iter or event.max_iter
+            if event.iteration == 1:
+                self._moved = self._inertia = ""
             self._enter(self._stage)
         else:
             self._moved = f"center shift {event.center_shift:.2g}"
-            self._inertia = f"inertia {event.inertia:.6g}"
+            if isinstance(event, StepEnded):
+                self._inertia = f"inertia {event.smoothed_inertia:.6g} a row"
+            else:
+                self._inertia = f"inertia {event.inertia:.6g}"
         if time.monotonic() - self._drawn >= self._bar.mininterval:
             self._draw()
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from daskmeans.algorithms.minibatch import StepRecord
+from daskmeans.algorithms.stop_reasons import CALLBACK, MAX_SECONDS
 from daskmeans.edges.progress import tqdm
 from daskmeans.edges.stream_checkpoint import StreamPosition, read_position, write_position
 from daskmeans.edges.stream_reading import Coming, Ended, reading
@@ -262,7 +263,7 @@ class _Loop:
                 if n_batches is not None and n_used >= n_batches:
                     return "n_batches"
                 if ends is not None and time.monotonic() >= ends:
-                    return "max_seconds"
+                    return MAX_SECONDS
                 try:
                     batch = coming.get(timeout=0.1)
                 except queue.Empty:
@@ -281,7 +282,7 @@ class _Loop:
                         refresh=False,
                     )
                     if self._callback is not None and self._callback(told):
-                        return "callback"
+                        return CALLBACK
                 if time.monotonic() - self._written >= self._checkpoint_every:
                     self._write()
         finally:

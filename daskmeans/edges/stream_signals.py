@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from daskmeans.algorithms.stop_reasons import INTERRUPTED
+
 
 class Stop:
     """What a signal leaves behind."""
@@ -22,7 +24,7 @@ def stop_signals() -> Iterator[Stop]:
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    words = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+    words = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: "terminated"}
     before = {}
 
     def handle(number: int, frame: FrameType | None) -> None:

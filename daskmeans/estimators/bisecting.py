@@ -193,25 +193,25 @@ class BisectingKMeans(FittedCenters):
         ValueError
             For rows and weights that k-means cannot take, see `KMeans.fit`.
         """
-        run = runner_over(self, X, sample_weight, reset=True, persist=self.persist)
-        seed = new_seed(check_random_state(self.random_state))
-        surveyed = survey(run, self.n_clusters, seed)
-        rules = Rules(
-            self.n_clusters,
-            self.bisecting_strategy,
-            least_rows(self.min_divisible_cluster_size, surveyed.n_rows),
-            self._pair if callable(self.init) else self.init,
-            int(self.n_init),
-            self.max_iter,
-            self.tol,
-            seed,
-        )
-        with observing(self._print_iteration):
-            self._tree = bisect(run, surveyed, rules)
-        centers = self._center_set()
-        self.cluster_centers_ = centers.centers
         in_memory = not is_lazy(X)
-        costs = measure(run, [Assignment(centers)], keep_labels=in_memory)
+        with runner_over(self, X, sample_weight, reset=True, persist=self.persist) as run:
+            seed = new_seed(check_random_state(self.random_state))
+            surveyed = survey(run, self.n_clusters, seed)
+            rules = Rules(
+                self.n_clusters,
+                self.bisecting_strategy,
+                least_rows(self.min_divisible_cluster_size, surveyed.n_rows),
+                self._pair if callable(self.init) else self.init,
+                int(self.n_init),
+                self.max_iter,
+                self.tol,
+                seed,
+            )
+            with observing(self._print_iteration):
+                self._tree = bisect(run, surveyed, rules)
+            centers = self._center_set()
+            costs = measure(run, [Assignment(centers)], keep_labels=in_memory)
+        self.cluster_centers_ = centers.centers
         self.inertia_ = inertia_by(self.metric, costs.inertias()[0])
         self.cluster_sizes_ = costs.counts[0]
         self.n_passes_, self.bytes_read_ = run.n_passes, run.bytes_read

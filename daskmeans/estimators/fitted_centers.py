@@ -224,9 +224,8 @@ class FittedCenters(
         -4.0
         """
         check_is_fitted(self)
-        run = runner_over(self, X, sample_weight, reset=False)
-        centers = self._center_set()
-        costs = measure(run, [Assignment(centers)], keep_labels=False)
+        with runner_over(self, X, sample_weight, reset=False) as run:
+            costs = measure(run, [Assignment(self._center_set())], keep_labels=False)
         return -inertia_by(self.metric, costs.inertias()[0])
 
     def plot(self, X: ArrayLike | None = None, *, ax: Axes | None = None) -> Axes:

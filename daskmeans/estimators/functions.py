@@ -136,8 +136,8 @@ def kmeans_plusplus(
     generator = check_random_state(random_state)
     model = KMeans(n_clusters, metric=metric)
     model._validate_params()
-    run = runner_over(model, X, sample_weight, reset=True)
-    surveyed = survey(run, n_clusters, new_seed(generator))
+    with runner_over(model, X, sample_weight, reset=True) as run:
+        surveyed = survey(run, n_clusters, new_seed(generator))
     chosen = kmeans_plusplus_rows(surveyed, n_clusters, generator, n_local_trials)
     centers = as_dense(surveyed.sample[chosen])
     if metric == "cosine":
@@ -193,14 +193,14 @@ def kmeans_parallel(
         metric=metric,
     )
     model._validate_params()
-    run = runner_over(model, X, sample_weight, reset=True)
-    surveyed = survey(run, n_clusters, new_seed(generator))
-    centers = seed_in_rounds(
-        run,
-        surveyed,
-        n_clusters,
-        generator,
-        oversampling_factor=oversampling_factor,
-        rounds=init_rounds,
-    )
+    with runner_over(model, X, sample_weight, reset=True) as run:
+        surveyed = survey(run, n_clusters, new_seed(generator))
+        centers = seed_in_rounds(
+            run,
+            surveyed,
+            n_clusters,
+            generator,
+            oversampling_factor=oversampling_factor,
+            rounds=init_rounds,
+        )
     return unit_centers(centers) if metric == "cosine" else centers

@@ -17,6 +17,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from daskmeans.algorithms.kmeans import Fitted, Seeding, fit
 from daskmeans.algorithms.restarts import IterationRecord
+from daskmeans.algorithms.stop_reasons import MAX_ITER, TOLERANCE, is_converged
 from daskmeans.algorithms.watch import Callback, Watch
 from daskmeans.blocks.inputs import ArrayLike, is_lazy
 from daskmeans.errors import ModelFormatError
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger("daskmeans")
 
 _SAVED = ("inertia_", "n_iter_", "stop_reason_", "n_passes_", "bytes_read_")
-_CONVERGED = ("center shift zero", "tolerance", "relative tolerance")
 
 
 @saved_by_name
@@ -115,7 +115,7 @@ class KMeans(FittedCenters):
     algorithm : {"auto", "lloyd", "elkan"}, default="auto"
         "lloyd" computes every distance in every iteration. "auto" keeps bounds on distances for
         each row, and computes those that the bounds do not rule out wherever that is less work.
-        Rows of 256 features and more are compared along their leading principal directions first
+        Rows of 256 features and more are compared along their leading principal axes first
         where these hold most of the variance, as they do for embeddings.
         The answer is the same to the bit. "elkan" is scikit-learn's name, and here another one for
         "auto".
@@ -408,9 +408,11 @@ class KMeans(FittedCenters):
         resumed: Checkpoint | None = None,
     ) -> KMeans:
         watch = Watch(self.max_seconds, callback, save_every=checkpoint_every)
-        run = runner_over(self, X, sample_weight, reset=True, persist=self.persist)
-        seeding = self._seeding(X)
-        with observing(self._print_iteration):
+        with (
+            runner_over(self, X, sample_weight, reset=True, persist=self.persist) as run,
+            observing(self._print_iteration),
+        ):
+            seeding = self._seeding(X)
             fitted = fit(
                 run,
                 self.n_clusters,
@@ -428,7 +430,7 @@ class KMeans(FittedCenters):
             )
         _log.info("Fit ended after %d iterations: %s.", fitted.n_iter, fitted.reason)
         if self.verbose:
-            ended = "Converged" if fitted.reason in _CONVERGED else "Stopped"
+            ended = "Converged" if is_converged(fitted.reason) else "Stopped"
             print(f"{ended} after {fitted.n_iter} iterations: {fitted.reason}.")
         # Sizes that were unknown have been counted meanwhile.
         return self._keep(fitted, X, run.source.known_sizes)
@@ -451,7 +453,7 @@ class KMeans(FittedCenters):
     @property
     def converged_(self) -> bool:
         """Whether iterations ended because nothing, or little enough, changed any more."""
-        return self.stop_reason_ in _CONVERGED
+        return is_converged(self.stop_reason_)
 
     def _seeding(self, X: ArrayLike) -> Seeding:
         init, n_init = init_of(self, X), self.n_init
@@ -544,7 +546,7 @@ class KMeans(FittedCenters):
             None if labels is None else np.bincount(labels, minlength=len(centers_of(model)))
         )
         made.history_, made.n_passes_, made.bytes_read_ = [], 0, 0
-        made.stop_reason_ = "max_iter" if model.n_iter_ == model.max_iter else "tolerance"
+        made.stop_reason_ = MAX_ITER if model.n_iter_ == model.max_iter else TOLERANCE
         return made
 
     def _summary(self) -> Summary:

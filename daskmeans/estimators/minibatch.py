@@ -16,13 +16,13 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from daskmeans.algorithms.assignment import Assignment, measure
 from daskmeans.algorithms.batches import InHand
-from daskmeans.algorithms.epochs import NO_IMPROVEMENT, TOLERANCE
 from daskmeans.algorithms.kmeans import Seeding
 from daskmeans.algorithms.minibatch import MiniBatchState, Rules, StepRecord, TimeUnit, step
 from daskmeans.algorithms.minibatch_fit import fit_minibatches
 from daskmeans.algorithms.minibatch_seeding import seeded
 from daskmeans.algorithms.seeding import new_seed
 from daskmeans.algorithms.spherical import inertia_by
+from daskmeans.algorithms.stop_reasons import MAX_ITER, NO_IMPROVEMENT, is_converged
 from daskmeans.blocks.inputs import ArrayLike, is_lazy
 from daskmeans.errors import ModelFormatError
 from daskmeans.estimators.batches import (
@@ -365,7 +365,7 @@ class MiniBatchKMeans(FittedCenters):
     @property
     def converged_(self) -> bool:
         """Whether `fit` ended because nothing, or little enough, changed any more."""
-        return self.stop_reason_ in (TOLERANCE, NO_IMPROVEMENT)
+        return is_converged(self.stop_reason_)
 
     def _restore(
         self, state: MiniBatchState, feature_names: list[str] | None, metric: Metric
@@ -467,7 +467,7 @@ class MiniBatchKMeans(FittedCenters):
         )
         made.history_ = []
         if hasattr(model, "n_iter_"):
-            made.stop_reason_ = "max_iter" if model.n_iter_ == model.max_iter else NO_IMPROVEMENT
+            made.stop_reason_ = MAX_ITER if model.n_iter_ == model.max_iter else NO_IMPROVEMENT
         return made
 
     def _summary(self) -> Summary:

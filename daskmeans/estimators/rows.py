@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 import dask.array as da
@@ -148,6 +150,7 @@ def in_one_block(rows: ArrayLike) -> da.Array:
     return da.from_array(rows)
 
 
+@contextmanager
 def runner_over(
     estimator: BaseEstimator,
     X: ArrayLike,
@@ -155,28 +158,30 @@ def runner_over(
     *,
     reset: bool,
     persist: Persist = False,
-) -> Runner | SparkRunner:
-    """Return a runner of passes over checked rows and aligned weights.
+) -> Iterator[Runner | SparkRunner]:
+    """Context of a runner of passes over checked rows and aligned weights.
 
     If the estimator's `metric` is "cosine", the rows are divided by their lengths.
-    Of a Spark DataFrame `sample_weight` is the name of a column, and rows are kept by Spark.
+    Of a Spark DataFrame `sample_weight` is the name of a column. Spark keeps its rows until the
+    context ends, and their workers with them: an error that somebody looks at holds neither.
 
     Raises
     ------
     ValueError
         As `check_rows`; if there is not one weight a row.
     """
-    if is_spark(X):
-        frame = as_spark_rows(X, sample_weight, None if reset else estimator)
-        run = SparkRunner(frame, metric_of(estimator))
+    if not is_spark(X):
+        yield dask_runner_over(estimator, X, sample_weight, reset=reset, persist=persist)
+        return
+    frame = as_spark_rows(X, sample_weight, None if reset else estimator)
+    with closing(SparkRunner(frame, metric_of(estimator))) as run:
         if run.source.sparse and not get_tags(estimator).input_tags.sparse:
             raise RowsError(
                 f"X has sparse vectors, and {type(estimator).__name__} takes dense rows: convert "
                 "them, for instance by pyspark.ml.functions.vector_to_array."
             )
         _check_features(estimator, run.source, frame, reset=reset)
-        return run
-    return dask_runner_over(estimator, X, sample_weight, reset=reset, persist=persist)
+        yield run
 
 
 def dask_runner_over(

@@ -260,31 +260,31 @@ def sweep(
     }
     largest = models[counts[-1]]
     largest._validate_params()
-    run = runner_over(largest, X, sample_weight, reset=True, persist=persist)
-    if run.source.sizes is not None and 0 < run.source.n_rows < counts[-1]:
-        raise RowsError(
-            f"n_clusters goes up to {counts[-1]}, and X has {run.source.n_rows} rows: "
-            f"n_samples={run.source.n_rows} should be >= n_clusters. Leave out larger numbers."
+    with runner_over(largest, X, sample_weight, reset=True, persist=persist) as run:
+        if run.source.sizes is not None and 0 < run.source.n_rows < counts[-1]:
+            raise RowsError(
+                f"n_clusters goes up to {counts[-1]}, and X has {run.source.n_rows} rows: "
+                f"n_samples={run.source.n_rows} should be >= n_clusters. Leave out larger numbers."
+            )
+        fitted = fit_each(
+            run,
+            counts,
+            Seeding(init, n_init, largest.oversampling_factor, largest.init_rounds),
+            drop_restarts=drop_restarts,
+            max_iter=max_iter,
+            tol=tol,
+            rtol=rtol,
+            max_passes=max_passes,
+            algorithm=algorithm,
+            random_state=int(seed),
+            keep_labels=not is_lazy(X),
         )
-    fitted = fit_each(
-        run,
-        counts,
-        Seeding(init, n_init, largest.oversampling_factor, largest.init_rounds),
-        drop_restarts=drop_restarts,
-        max_iter=max_iter,
-        tol=tol,
-        rtol=rtol,
-        max_passes=max_passes,
-        algorithm=algorithm,
-        random_state=int(seed),
-        keep_labels=not is_lazy(X),
-    )
-    for k, model in models.items():
-        model.n_features_in_ = largest.n_features_in_
-        if hasattr(largest, "feature_names_in_"):
-            model.feature_names_in_ = largest.feature_names_in_
-        model._keep(fitted[k], X, run.source.known_sizes)
-    scores = _scores(run, models, metrics, int(seed))
+        for k, model in models.items():
+            model.n_features_in_ = largest.n_features_in_
+            if hasattr(largest, "feature_names_in_"):
+                model.feature_names_in_ = largest.feature_names_in_
+            model._keep(fitted[k], X, run.source.known_sizes)
+        scores = _scores(run, models, metrics, int(seed))
     return SweepResult(models, scores, run.n_passes, run.bytes_read)
 
 

@@ -30,7 +30,7 @@ def _bin_of(
 def bin_rows(
     rows,  # IN    (r, d) float32 or float64, C order
     shift,  # IN    (d,) float64
-    directions,  # IN    (2, d) float64
+    axes,  # IN    (2, d) float64
     x_edges,  # IN    (b + 1,) float64, ascending and evenly spaced
     y_edges,  # IN    (c + 1,) float64, ascending and evenly spaced
     counts,  # INOUT (b, c) int64
@@ -41,8 +41,8 @@ def bin_rows(
         x, y = 0.0, 0.0
         for j in range(rows.shape[1]):
             difference = np.float64(rows[i, j]) - shift[j]
-            x += directions[0, j] * difference
-            y += directions[1, j] * difference
+            x += axes[0, j] * difference
+            y += axes[1, j] * difference
         if not (np.isfinite(x) and np.isfinite(y)):
             return i
         column, line = _bin_of(x, x_edges), _bin_of(y, y_edges)

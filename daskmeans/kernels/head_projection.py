@@ -1,4 +1,4 @@
-"""The heads of rows, which `heads` compares: coordinates along directions, and the length left."""
+"""The heads of rows, which `heads` compares: coordinates along axes, and the length left."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def shift_row(row, shift, shifted):
 def _project(
     rows,  # IN  (r, d) float32 or float64, C order
     shift,  # IN  (d,) float64
-    directions,  # IN  ((d + 1) * p,) float64, see `row_products`
+    axes,  # IN  ((d + 1) * p,) float64, see `row_products`
     heads,  # OUT (r, p + 1) float32
 ):
     n_rows, d = rows.shape
@@ -41,7 +41,7 @@ def _project(
         count = min(ROWS_A_CHUNK, n_rows - start)
         for i in range(count):
             sq_norms[i] = shift_row(rows[start + i], shift, shifted[i])
-        row_products(shifted, chosen, count, directions, p, products)
+        row_products(shifted, chosen, count, axes, p, products)
         for i in range(count):
             sq_tail = sq_norms[i]
             for j in range(p):
@@ -51,15 +51,15 @@ def _project(
             heads[start + i, p] = np.sqrt(max(sq_tail, 0.0))
 
 
-def project(rows: Array, shift: Array, directions: Array, heads: Array) -> None:
+def project(rows: Array, shift: Array, axes: Array, heads: Array) -> None:
     """Write the heads of rows.
 
     Parameters
     ----------
     rows : ndarray of shape (r, d), float32 or float64, C order
     shift : ndarray of shape (d,), float64
-    directions : ndarray of shape ((d + 1) * p,), float64
+    axes : ndarray of shape ((d + 1) * p,), float64
         A line of p zeros, then one for each feature. p is a multiple of 16.
     heads : ndarray of shape (r, p + 1), float32; overwritten
     """
-    _project(rows, shift, directions, heads)
+    _project(rows, shift, axes, heads)

@@ -1,4 +1,4 @@
-"""Products of single rows with vectors of centers or directions, for searches by heads of rows.
+"""Products of single rows with vectors of centers or axes, for searches by heads of rows.
 
 The loops are those of `row_scores`; see `heads` for what they are for.
 """
@@ -94,12 +94,12 @@ def row_products(
     rows: Any,  # IN  (m, d) float64, C order
     chosen: Any,  # IN  (>= count,) int32, numbers of rows
     count: Any,  # IN  at least 1
-    directions: Any,  # IN  (d + 1, width) float64, flat: a line of zeros, then features
+    axes: Any,  # IN  (d + 1, width) float64, flat: a line of zeros, then features
     width: Any,  # IN  a multiple of the lanes
     products: Any,  # OUT (>= count rounded up to ROWS_AT_ONCE, width) float64
 ) -> tuple[Any, Callable[..., Any]]:
-    """Multiply each chosen row by all directions."""
-    signature = types.void(rows, chosen, types.intp, directions, types.intp, products)
+    """Multiply each chosen row by all axes."""
+    signature = types.void(rows, chosen, types.intp, axes, types.intp, products)
     n, together = VECTOR_BYTES // 8, range(ROWS_AT_ONCE)
 
     def codegen(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> Any:
@@ -107,9 +107,7 @@ def row_products(
         array = context.make_array(sig.args[0])(context, b, args[0])
         n_features = b.extract_value(array.shape, 1)
         count, width = args[2], args[4]
-        chosen, directions, products = (
-            data_pointer(context, b, sig.args[i], args[i]) for i in (1, 3, 5)
-        )
+        chosen, axes, products = (data_pointer(context, b, sig.args[i], args[i]) for i in (1, 3, 5))
         last = b.sub(count, int64(1))
         score = [cgutils.alloca_once(b, e.vector) for _ in together]
         with cgutils.for_range_slice(b, int64(0), count, int64(ROWS_AT_ONCE), count.type) as (
@@ -120,7 +118,7 @@ def row_products(
             rows = [chosen_row(b, chosen, place, last) for place in places]
             pointers = [b.gep(array.data, [b.mul(row, n_features)]) for row in rows]
             with cgutils.for_range_slice(b, int64(0), width, int64(n), count.type) as (part, _):
-                score_rows(e, pointers, n_features, directions, width, part, score)
+                score_rows(e, pointers, n_features, axes, width, part, score)
                 for place, variable in zip(places, score, strict=True):
                     e.store(b.load(variable), products, b.add(b.mul(place, width), part))
         return context.get_dummy_value()

@@ -2,9 +2,9 @@
 centers are ruled out before any distance to them is measured.
 
 The *head* of a shifted row y is (q_1.y, ..., q_p.y, |tail|): its coordinates along p orthonormal
-directions, and the length of what is left of it. For two rows, |tail - tail'| is at least
+axes, and the length of what is left of it. For two rows, |tail - tail'| is at least
 ||tail| - |tail'|| (Cauchy and Schwarz), so the distance of their heads is a lower bound on the
-distance of the rows, and a tight one where the directions hold most of the variance. Only centers
+distance of the rows, and a tight one where the axes hold most of the variance. Only centers
 whose head lies within an upper bound on the distance to the nearest center are measured in all
 features. (Partial distances over rotated features: Chen et al., "Marigold", 2023; superkmeans does
 the same with an approximate bound.)

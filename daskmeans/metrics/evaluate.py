@@ -130,16 +130,16 @@ def evaluate(
             "models have metric='cosine' and metric='euclidean': rows are divided by their lengths "
             "for one of them only. Evaluate each kind by itself."
         )
-    run = runner_over(listed[0], X, sample_weight, reset=False, persist="auto")
     centers = [center_set_of(model) for model in listed]
-    for each in centers:
-        if each.centers.shape[1] != run.source.n_features:
-            raise ValueError(
-                f"models have centers of {run.source.n_features} and of {each.centers.shape[1]} "
-                "features: all have to be fitted to the same columns."
-            )
-    seed = new_seed(check_random_state(random_state))
-    found = metrics_of_centers(run, centers, metrics, sample_size, seed)
+    with runner_over(listed[0], X, sample_weight, reset=False, persist="auto") as run:
+        for each in centers:
+            if each.centers.shape[1] != run.source.n_features:
+                raise ValueError(
+                    f"models have centers of {run.source.n_features} and of "
+                    f"{each.centers.shape[1]} features: all have to be fitted to the same columns."
+                )
+        seed = new_seed(check_random_state(random_state))
+        found = metrics_of_centers(run, centers, metrics, sample_size, seed)
     if not several:
         return {name: values[0] for name, values in found.items()}
     return {

@@ -134,8 +134,33 @@ class IterationEnded:
     n_running: int
 
 
+@dataclass(frozen=True)
+class StepEnded:
+    """A step of a fit by mini-batches is over.
+
+    Attributes
+    ----------
+    step : int
+        Counts from 1.
+    smoothed_inertia : float
+        Of a row, by the centers that each step began with: an exponentially weighted mean.
+    center_shift : float
+        Sum of squared distances between old and new centers.
+    """
+
+    step: int
+    smoothed_inertia: float
+    center_shift: float
+
+
 Event: TypeAlias = (
-    PassStarted | PassAdvanced | PassEnded | SeedingStarted | IterationStarted | IterationEnded
+    PassStarted
+    | PassAdvanced
+    | PassEnded
+    | SeedingStarted
+    | IterationStarted
+    | IterationEnded
+    | StepEnded
 )
 Observer: TypeAlias = Callable[[Event], None]
 

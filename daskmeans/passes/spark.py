@@ -60,9 +60,14 @@ class SparkRunner:
         connect = ".connect." in type(rows.frame).__module__
         kept = ConnectBlocks(converted) if connect else JobBlocks(converted)
         self.n_passes = 0
-        with _explained():
-            places = sorted(kept.places(), key=lambda each: (each.partition, each.number))
-        sizes, n_features = _checked(places, rows)
+        try:
+            with _explained():
+                places = sorted(kept.places(), key=lambda each: (each.partition, each.number))
+            sizes, n_features = _checked(places, rows)
+        except BaseException:
+            # Or Spark would keep them for as long as somebody looks at the error.
+            kept.release()
+            raise
         starts = (0, *accumulate(sizes))
         numbered = {
             (place.partition, place.number): (number, starts[number], place.n_rows)
@@ -110,6 +115,10 @@ class SparkRunner:
     def learn_bytes(self, n_bytes: int) -> None:
         """Take over the size of sparse rows, found in a pass."""
         self.source = replace(self.source, sparse_bytes=n_bytes)
+
+    def close(self) -> None:
+        """Send the workers home, and let Spark keep the rows no longer."""
+        self._blocks.close()
 
     def __call__(self, step: Pass[PartialT]) -> PartialT:
         """Run a pass and return the merged partial of all blocks."""

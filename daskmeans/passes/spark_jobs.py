@@ -145,6 +145,8 @@ class JobBlocks:
     rdd : pyspark.RDD
         Of `Record`.
     context : pyspark.SparkContext
+    release : function ()
+        Lets Spark keep them no longer.
     """
 
     def __init__(self, converted: Any) -> None:
@@ -154,7 +156,8 @@ class JobBlocks:
         self.rdd = converted.rdd.map(record_of).persist(StorageLevel.MEMORY_AND_DISK_DESER)
         self.context = converted.sparkSession.sparkContext
         # Spark keeps an RDD that nobody can reach until it is told.
-        weakref.finalize(self, _unpersist, self.rdd).atexit = False
+        self.release = weakref.finalize(self, _unpersist, self.rdd)
+        self.release.atexit = False
 
     def places(self) -> list[Place]:
         """Make the blocks; return what there is of each."""
@@ -176,11 +179,18 @@ class JobBlocks:
 
 
 class ConnectBlocks:
-    """Blocks that a Spark Connect session keeps as a DataFrame, since it has no RDDs."""
+    """Blocks that a Spark Connect session keeps as a DataFrame, since it has no RDDs.
+
+    Attributes
+    ----------
+    release : function ()
+        Lets Spark keep them no longer.
+    """
 
     def __init__(self, converted: Any) -> None:
         self._frame = converted.persist()
-        weakref.finalize(self, _unpersist, self._frame).atexit = False
+        self.release = weakref.finalize(self, _unpersist, self._frame)
+        self.release.atexit = False
 
     def places(self) -> list[Place]:
         """Make the blocks; return what there is of each."""
@@ -208,6 +218,10 @@ class JobPasses:
     def run(self, step: Pass[PartialT]) -> Outcome[PartialT]:
         """Run a pass."""
         return self.kept.run(step, self.blocks)
+
+    def close(self) -> None:
+        """Let Spark keep the rows no longer."""
+        self.kept.release()
 
 
 @dataclass(frozen=True)

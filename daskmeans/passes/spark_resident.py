@@ -58,8 +58,8 @@ class SparkBlocks:
         self._jobs_until = 0.0
         self._failed: Exception | None = None
         self._staying = _Staying()
-        # The session, and with it the job, may be gone where a program ends.
-        weakref.finalize(self, self._staying.end).atexit = False
+        # For who forgets to `close`.
+        weakref.finalize(self, self._staying.let_go).atexit = False
         if _is_encrypted(kept.context):
             self._only_jobs("Spark is to encrypt what travels")
 
@@ -99,6 +99,13 @@ class SparkBlocks:
         """Send the workers home; a pass that comes nevertheless starts others."""
         self._staying.end()
 
+    def close(self) -> None:
+        """Send the workers home, and let Spark keep the rows no longer."""
+        try:
+            self.end()
+        finally:
+            self._kept.release()
+
     def _may_stay(self, step: Pass[Any]) -> bool:
         """Tell whether workers may hold slots for this pass; send home those that may not."""
         now = time.monotonic()
@@ -125,7 +132,6 @@ class SparkBlocks:
             workers = self._staying.workers or self._start()
             if workers is None:
                 return None
-            self._staying.workers = workers
             try:
                 return workers(step)
             except WorkersEnded:
@@ -144,10 +150,12 @@ class SparkBlocks:
             return None
         self._asked = time.monotonic()
         try:
-            return Workers(self._kept.rdd, n_slots, self._blocks, self._sizes)
+            workers = Workers(self._kept.rdd, n_slots, self._blocks, self._sizes)
         except OSError as error:
             self._unreachable("an address of its own", str(error))
             return None
+        self._staying.workers = workers
+        return workers
 
     def _why_not(self, workers: Workers) -> None:
         """Decide on the passes to come after workers did not run one."""
@@ -169,7 +177,7 @@ class SparkBlocks:
 
 
 class _Staying:
-    """Workers, if there are some; apart from what runs passes, so that they end after it."""
+    """Workers, if there are some; apart from what runs passes, so that they are left after it."""
 
     def __init__(self) -> None:
         self.workers: Workers | None = None
@@ -178,6 +186,11 @@ class _Staying:
         workers, self.workers = self.workers, None
         if workers is not None:
             workers.end()
+
+    def let_go(self) -> None:
+        """Let the workers end by themselves."""
+        if self.workers is not None:
+            self.workers.let_go()
 
 
 def slots_of(context: Any) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -51,12 +50,11 @@ class JobInThread(Generic[Result]):
             self.ended = True
             self._tell()
 
-    def is_this_thread(self) -> bool:
-        return threading.current_thread() is self._thread
-
-    def end(self) -> None:
+    def cancel(self) -> None:
         """Cancel the job if it has not ended by itself."""
         if not self.ended:
             self._context.cancelJobsWithTag(self._tag)
-        if not self.is_this_thread():
-            self._thread.join(_CANCELLING_S)
+
+    def join(self) -> None:
+        """Wait until it has ended, unless that takes too long."""
+        self._thread.join(_CANCELLING_S)

@@ -79,6 +79,8 @@ class Door:
     def __init__(self, bind: str, host: str, let_in: Callable[[Connection, bytes], None]) -> None:
         family, _, _, _, where = socket.getaddrinfo(bind.strip("[]"), 0, type=socket.SOCK_STREAM)[0]
         self.socket = socket.create_server(where[:2], family=family, backlog=_BACKLOG)
+        # Who knocked may be gone and forgotten: then the door is not to wait for the next one.
+        self.socket.setblocking(False)
         self._let_in = let_in
         port = self.socket.getsockname()[1]
         self.address = Address(host.strip("[]"), port, secrets.token_bytes(32))
@@ -93,7 +95,12 @@ class Door:
         Thread(target=self._meet, args=(knocking,), daemon=True).start()
 
     def _meet(self, knocking: socket.socket) -> None:
-        connection = _connection(knocking, _STUCK_S)
+        with knocking:
+            try:
+                connection = _connection(knocking, _STUCK_S)
+            except OSError:
+                # Some systems set no options once the other end is gone.
+                return
         try:
             with _recognising():
                 deliver_challenge(connection, self.address.secret)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
 from queue import Empty, SimpleQueue
@@ -91,9 +91,14 @@ class Workers:
         host = conf.get("spark.driver.host")
         self._door = Door(conf.get("spark.driver.bindAddress", host), host, self._let_in)
         self.address = self._door.address
-        serve = Serve(self.address, blocks, _LEASE_S)
-        tasks = together.mapPartitions(serve)
-        self._job: JobInThread[Unreachable] = JobInThread(rdd.context, tasks.collect, self._wake)
+        try:
+            tasks = together.mapPartitions(Serve(self.address, blocks, _LEASE_S))
+            self._job: JobInThread[Unreachable] = JobInThread(
+                rdd.context, tasks.collect, self._wake
+            )
+        except BaseException:
+            self._door.close()
+            raise
 
     def __call__(self, step: Pass[PartialT]) -> Outcome[PartialT]:
         """Run a pass.
@@ -209,27 +214,43 @@ class Workers:
         for connection, _ in _emptied(self._news):
             connection.close()
 
-    def end(self) -> None:
-        """Send the workers home, and wait until the job has ended."""
+    def _send_home(self) -> None:
         self._over = self._job.to_end = True
         for connection in self._members:
             connection.close()
         self._members = {}
         self._send_newcomers_home()
+
+    def end(self) -> None:
+        """Send the workers home, and wait until the job has ended."""
+        self._send_home()
+        with closing(self._door):
+            try:
+                self._see_them_off()
+            finally:
+                # While the door is open: who finds it closed tells that there is no way to it.
+                self._job.cancel()
+        self._job.join()
+
+    def _see_them_off(self) -> None:
+        """Wait until the job has ended, for no longer than workers need that may leave."""
         until = time.monotonic() + _LEAVING_S
-        # Objects that nobody needs are collected in any thread, that of the job too.
-        while not self._job.is_this_thread() and not self._job.ended:
-            left = until - time.monotonic()
-            if left <= 0:
-                break
+        while not self._job.ended and (left := until - time.monotonic()) > 0:
             # Who comes late, since a slot has become free now, finds the driver, and is sent home.
             for each in wait([self._woken, self._door.socket], left):
                 if each is self._door.socket:
                     self._door.answer()
                 else:
                     self._woken.recv_bytes()
+
+    def let_go(self) -> None:
+        """Let workers and job end by themselves, without a word to Spark.
+
+        What nobody needs is collected in any thread at any moment: where that thread is in the
+        middle of a call of Spark's, another one would mix up the answers to both.
+        """
+        self._send_home()
         self._door.close()
-        self._job.end()
 
     @property
     def unreachable(self) -> str | None:

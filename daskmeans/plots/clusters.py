@@ -76,24 +76,24 @@ def clusters(
     ax = axes_or_new(ax)
     from matplotlib.colors import LogNorm
 
-    run = runner_over(model, X, None, reset=False)
-    if run.source.sparse:
-        raise RowsError(
-            "X is sparse, and the plane of a picture is that of dense rows. Reduce the rows first, "
-            "for instance with scikit-learn's TruncatedSVD."
-        )
-    surveyed = survey(run, 1, random_state, seeding=False)
-    if chosen is None:
-        plane, shares = principal_plane(surveyed)
-        labels = [
-            f"{which} principal component ({share:.0%} of the variance)"
-            for which, share in zip(("first", "second"), shares, strict=True)
-        ]
-    else:
-        plane = plane_of_features(surveyed.n_features, chosen[0], chosen[1])
-        labels = [names[j] for j in chosen]
     centers = np.asarray(model.cluster_centers_)
-    found = density(run, surveyed, plane, centers, n_bins)
+    with runner_over(model, X, None, reset=False) as run:
+        if run.source.sparse:
+            raise RowsError(
+                "X is sparse, and the plane of a picture is that of dense rows. Reduce the rows "
+                "first, for instance with scikit-learn's TruncatedSVD."
+            )
+        surveyed = survey(run, 1, random_state, seeding=False)
+        if chosen is None:
+            plane, shares = principal_plane(surveyed)
+            labels = [
+                f"{which} principal component ({share:.0%} of the variance)"
+                for which, share in zip(("first", "second"), shares, strict=True)
+            ]
+        else:
+            plane = plane_of_features(surveyed.n_features, chosen[0], chosen[1])
+            labels = [names[j] for j in chosen]
+        found = density(run, surveyed, plane, centers, n_bins)
     counts = np.ma.masked_equal(found.counts.T, 0)
     mesh = ax.pcolormesh(
         found.x_edges,

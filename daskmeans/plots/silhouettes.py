@@ -66,7 +66,8 @@ def silhouette(
     >>> plots.silhouette(KMeans(2, random_state=0).fit(X), X).get_title()
     'Silhouettes of 4 rows drawn at random'
     """
-    surveyed = survey(runner_over(model, X, None, reset=False), 1, random_state, seeding=False)
+    with runner_over(model, X, None, reset=False) as run:
+        surveyed = survey(run, 1, random_state, seeding=False)
     rows = surveyed.sample
     if n_samples < len(rows):
         drawn = np.random.RandomState(random_state).choice(len(rows), n_samples, replace=False)

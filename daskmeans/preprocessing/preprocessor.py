@@ -181,20 +181,20 @@ class Preprocessor(TransformerMixin, BaseEstimator):
             columns = checked_columns(X, self.columns)
             numbers = as_numbers(taken(X, columns))
         # Another estimator, for it is these columns that it is told of.
-        run = runner_over(Preprocessor(), numbers, sample_weight, reset=True)
-        seed = new_seed(check_random_state(self.random_state))
-        found = survey_columns(run, seed)
-        constant = ~(found.high > found.low)
-        check_values(columns, found.counts, constant, self.drop_constant)
+        with runner_over(Preprocessor(), numbers, sample_weight, reset=True) as run:
+            seed = new_seed(check_random_state(self.random_state))
+            found = survey_columns(run, seed)
+            constant = ~(found.high > found.low)
+            check_values(columns, found.counts, constant, self.drop_constant)
+            limits = None
+            if self.outliers is not None:
+                limits = found.limits(self.outliers, self.robust, self.outlier_action == "drop")
+            inside = found if limits is None else survey_columns(run, seed, limits)
         left_out = constant & self.drop_constant
         self.constant_ = [name for name, out in zip(columns, left_out, strict=True) if out]
         self.columns_ = [name for name, out in zip(columns, left_out, strict=True) if not out]
         self.n_rows_ = found.n_rows
         self.missing_ = found.n_rows - found.counts[~left_out]
-        limits = None
-        if self.outliers is not None:
-            limits = found.limits(self.outliers, self.robust, self.outlier_action == "drop")
-        inside = found if limits is None else survey_columns(run, seed, limits)
         if not inside.counts.any():
             raise RowsError(
                 f"Every row of X has an outlier: raise outliers={self.outliers}, clip them, or "

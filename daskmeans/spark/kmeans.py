@@ -26,7 +26,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from daskmeans.algorithms.rowwise import label_rows
 from daskmeans.algorithms.rowwise_spark import with_column
-from daskmeans.algorithms.watch import CALLBACK, IterationState
+from daskmeans.algorithms.stop_reasons import CALLBACK, TOLERANCE
+from daskmeans.algorithms.watch import IterationState
 from daskmeans.blocks.block import make_block
 from daskmeans.errors import ModelFormatError, RowsError
 from daskmeans.estimators import kmeans as in_process
@@ -215,7 +216,7 @@ class KMeans(KMeansParams, Estimator, DefaultParamsWritable, DefaultParamsReadab
             metric=metric,
         ).fit(self._rows(dataset, fitting=True), callback=CentersStay(self.getTol(), metric))
         if fitted.stop_reason_ == CALLBACK:
-            fitted.stop_reason_ = "tolerance"
+            fitted.stop_reason_ = TOLERANCE
         model = self._copyValues(KMeansModel(fitted))
         model._summary = KMeansSummary(model, model.transform(dataset))
         return model

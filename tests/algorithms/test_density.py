@@ -69,7 +69,7 @@ def test_principal_plane_is_that_of_the_covariance():
     values = np.linalg.eigvalsh(np.cov(rows.T))[::-1]
     np.testing.assert_allclose(shares, values[:2] / values.sum())
     np.testing.assert_allclose(plane.project(rows).var(axis=0, ddof=1), values[:2])
-    np.testing.assert_allclose(plane.directions @ plane.directions.T, np.eye(2), atol=1e-12)
+    np.testing.assert_allclose(plane.axes @ plane.axes.T, np.eye(2), atol=1e-12)
 
 
 @pytest.mark.parametrize("far", [1e3, 1e6])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import daskmeans.algorithms.heads
 from daskmeans import KMeans
-from daskmeans.algorithms.heads import LARGEST_HEAD, Directions
+from daskmeans.algorithms.heads import LARGEST_HEAD, PrincipalAxes
 from daskmeans.blocks import row_state
 from daskmeans.passes.runner import Runner
 from tests.estimators.test_one_answer import answer, assert_equal_to_the_bit
@@ -132,7 +132,7 @@ def test_memory_decides_whether_heads_are_kept(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["uniform", "blobs"])
-def test_rows_without_leading_directions_go_without_heads(kind):
+def test_rows_without_leading_axes_go_without_heads(kind):
     generator = np.random.default_rng(0)
     rows = generator.random((1500, 256), dtype=np.float32)
     if kind == "blobs":
@@ -143,10 +143,10 @@ def test_rows_without_leading_directions_go_without_heads(kind):
     assert_equal_to_the_bit(answer(model), answer(fit(rows, "lloyd", max_iter=6)))
 
 
-def test_directions_travel_in_single_precision():
+def test_axes_travel_in_single_precision():
     narrow = np.linalg.qr(np.random.default_rng(0).normal(size=(300, 32)))[0].astype(np.float32)
-    directions = Directions(narrow, np.zeros(300))
-    assert directions.error < 1e-5
-    sent = pickle.dumps(directions)
+    axes = PrincipalAxes(narrow, np.zeros(300))
+    assert axes.error < 1e-5
+    sent = pickle.dumps(axes)
     assert len(sent) < 300 * 32 * 4 + 300 * 8 + 1000
-    assert pickle.loads(sent).error == directions.error
+    assert pickle.loads(sent).error == axes.error

@@ -97,7 +97,7 @@ def test_other_fits_are_named_in_plain_words(screen, rows, tmp_path):
         model = MiniBatchKMeans(4, random_state=0, max_iter=2).fit(blocks)
         BisectingKMeans(3, random_state=0, max_iter=2).fit(blocks)
         write_zarr(model.predict(blocks), tmp_path / "labels.zarr")
-    text = screen.getvalue()
+    text = re.sub(r"center shift [\d.e+-]+, ", "", screen.getvalue())
     assert "kmeans-" not in text
     for said in (
         "seeding, 100% of the rows",
@@ -107,6 +107,21 @@ def test_other_fits_are_named_in_plain_words(screen, rows, tmp_path):
         "writing, 100% of the blocks",
     ):
         assert said in text
+
+
+def test_epochs_show_shift_and_inertia_of_the_last_step(screen, rows):
+    with progress_bar(), dask.config.set(scheduler="sync"):
+        KMeans(4, random_state=0, max_iter=2).fit(rows)
+        before = len(lines(screen))
+        model = MiniBatchKMeans(4, random_state=0, max_iter=3, batch_size=25, tol=0.0)
+        model.fit(blocks_of(rows))
+    drawn = lines(screen)[before:]
+    # Nothing of the fit before.
+    assert any(line.startswith("epoch 1/3, 25%") for line in drawn)
+    for record in model.history_[:-1]:
+        shift = f", center shift {record.center_shift:.2g}, "
+        inertia = f"inertia {record.smoothed_inertia:.6g} a row"
+        assert any(shift in line and inertia in line for line in drawn), record
 
 
 @pytest.mark.parametrize("name", ["sync", "threads-3", "processes", "cluster"])

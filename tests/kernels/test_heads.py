@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daskmeans.algorithms.drift import Drift
-from daskmeans.algorithms.heads import Directions
+from daskmeans.algorithms.heads import PrincipalAxes
 from daskmeans.blocks.block import Block
 from daskmeans.kernels.heads import Heads, lloyd_block_by_heads
 from daskmeans.kernels.lloyd import CLEAN, NOT_FINITE, OUT_OF_RANGE, Bounds
@@ -17,15 +17,15 @@ from tests.kernels.test_bounds import DTYPES, Walk, each_dtype, means, moved
 
 
 def orthonormal(d, p, seed=0):
-    """Directions (d, p) at random."""
+    """Axes (d, p) at random."""
     basis, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(d, p)))
     return basis.astype(np.float32)
 
 
 def principal(rows, p):
     rows = rows.astype(np.float64)
-    _, _, directions = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)
-    return directions[:p].T.astype(np.float32)
+    _, _, axes = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)
+    return axes[:p].T.astype(np.float32)
 
 
 class HeadWalk(Walk):
@@ -35,11 +35,11 @@ class HeadWalk(Walk):
         super().__init__(rows, centers, weights, groups=False)
         self.drift = Drift.start(centers, 1, grouped=False)
         self.lower = np.empty((1, 0), np.float32)
-        self.directions = Directions(narrow, self.shift)
-        self.heads = self.directions.heads_of(Block(0, None, rows, None))
+        self.axes = PrincipalAxes(narrow, self.shift)
+        self.heads = self.axes.heads_of(Block(0, None, rows, None))
 
     def step(self, *, looks=True):
-        center_heads = self.directions.heads_of_centers(self.centers)
+        center_heads = self.axes.heads_of_centers(self.centers)
         counted = self.n_steps > 0
         status, self.bad_row, self.n_changed, n_distances = lloyd_block_by_heads(
             self.rows,
@@ -50,7 +50,7 @@ class HeadWalk(Walk):
             self.sums,
             self.labels,
             bounds=Bounds(self.margin, self.lower, self.drift.by_label, self.drift.by_group),
-            heads=Heads(self.heads, center_heads, self.directions.error),
+            heads=Heads(self.heads, center_heads, self.axes.error),
             counted=counted,
             bounded=looks and counted,
         )
@@ -87,7 +87,7 @@ def test_a_whole_fit_on_rows_of_low_rank(dtype, d, k, p):
 
 @each_dtype
 @pytest.mark.parametrize("looks", [True, False])
-def test_directions_that_hold_little_are_given_up(dtype, looks):
+def test_axes_that_hold_little_are_given_up(dtype, looks):
     generator = np.random.default_rng(0)
     rows = generator.random((701, 256)).astype(dtype)
     walk = HeadWalk(rows, rows[:40].astype(np.float64), orthonormal(256, 16))
@@ -131,7 +131,7 @@ def test_near_ties_far_from_the_origin(dtype):
 
 
 @each_dtype
-def test_rows_on_the_directions_have_no_tail(dtype):
+def test_rows_on_the_axes_have_no_tail(dtype):
     """The length of a tail is a root: rounding moves it most where it should be zero."""
     generator = np.random.default_rng(0)
     narrow = orthonormal(256, 16)
@@ -149,17 +149,15 @@ def test_heads_lie_no_farther_apart_than_rows(dtype):
     rows = low_rank(203, 300, 5, 0.1, generator).astype(dtype)
     centers = rows[:50].astype(np.float64) * (1 + 1e-5)
     walk = HeadWalk(rows, centers, principal(rows, 16))
-    heads = walk.directions.heads_of_centers(centers).transposed.T
+    heads = walk.axes.heads_of_centers(centers).transposed.T
     lengths = np.linalg.norm(rows - walk.shift, axis=1)
-    allowed = walk.directions.error * (
-        lengths[:, None] + np.linalg.norm(centers - walk.shift, axis=1)
-    )
+    allowed = walk.axes.error * (lengths[:, None] + np.linalg.norm(centers - walk.shift, axis=1))
     distances = np.sqrt(reference.sq_distances(rows, centers))
     apart = np.sqrt(reference.sq_distances(walk.heads, heads))
     assert (apart <= distances + allowed).all()
     # And they are of use.
     assert np.median(apart / distances) > 0.9
-    assert walk.directions.error < 1e-5
+    assert walk.axes.error < 1e-5
 
 
 @each_dtype

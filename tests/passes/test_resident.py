@@ -21,6 +21,7 @@ from distributed import Client, LocalCluster, SchedulerPlugin
 from daskmeans import KMeans
 from daskmeans.passes import resident
 from daskmeans.passes.events import PassAdvanced, PassEnded, PassStarted, observing
+from tests.counting import Tasks
 
 
 @pytest.fixture(scope="module")
@@ -57,18 +58,6 @@ def fresh_cluster(n_workers=2, **options):
         Client(cluster) as client,
     ):
         yield cluster, client
-
-
-class Tasks(SchedulerPlugin):
-    """Counts the tasks that a scheduler is given, by the names it goes by."""
-
-    def __init__(self):
-        self.counts = Counter()
-
-    def transition(self, key, start, finish, *args, **kwargs):
-        if start == "processing" and finish == "memory":
-            name = key[0] if isinstance(key, tuple) else key
-            self.counts[name.rsplit("-", 2)[0]] += 1
 
 
 @pytest.mark.parametrize("n_blocks", [1, 3, 16, 700])

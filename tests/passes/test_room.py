@@ -10,7 +10,8 @@ from daskmeans import KMeans
 from daskmeans.errors import ClusterError, TooLargeError
 from daskmeans.passes import graph, room
 from daskmeans.passes.room import check_room
-from tests.passes.test_resident import Tasks, fresh_cluster
+from tests.counting import Tasks
+from tests.passes.test_resident import fresh_cluster
 
 
 def test_bytes_are_named():

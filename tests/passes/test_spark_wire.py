@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import closing
 from dataclasses import replace
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import wait
@@ -78,6 +79,18 @@ def test_strangers_do_not_hold_up_others(door, let_in, sent):
             driver.close()
             assert first == b"here"
     assert let_in.empty()
+
+
+def test_who_is_gone_before_the_door_is_opened_is_not_waited_for():
+    """Some systems forget who knocked and went, others let them in, but set no options then."""
+    with closing(Door("127.0.0.1", "127.0.0.1", lambda *who: None)) as door:
+        door.answer()
+        # A socket that has not got the options either.
+        knocking, other = socket.socketpair()
+        door._meet(knocking)
+        assert knocking.fileno() == -1
+        with other:
+            assert other.recv(1) == b""
 
 
 def test_driver_that_is_somebody_else_is_found_out(door):

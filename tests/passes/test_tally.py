@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections import Counter
 from types import SimpleNamespace
 
 import dask
@@ -13,7 +12,7 @@ import dask.array as da
 import numpy as np
 import pytest
 from dask.callbacks import Callback
-from distributed import Client, LocalCluster, SchedulerPlugin
+from distributed import Client, LocalCluster
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,7 +31,7 @@ from daskmeans.passes.events import (
     observing,
 )
 from daskmeans.passes.tally import Tally
-from tests.counting import CountedRows
+from tests.counting import CountedRows, Tasks
 
 N_ROWS, N_BLOCKS = 607, 13
 
@@ -120,26 +119,38 @@ def test_each_pass_tells_of_all_its_rows(scheduler, rows, make):
 def test_each_block_is_told_of_where_one_is_done_after_the_other(run_under, rows, make):
     with run_under("sync"):
         events, _ = told(lambda: fit(make(rows)))
-    for _, advances in by_pass(events):
+    passes = by_pass(events)
+    assert passes
+    for _, advances in passes:
         assert [each.blocks_done for each in advances] == list(range(1, N_BLOCKS + 1))
         sizes = np.diff([0, *(each.rows_done for each in advances)])
         assert sorted(sizes) == [7] + [50] * 12
 
 
 @pytest.mark.parametrize("name", ["threads-3", "processes", "cluster"])
-def test_something_is_told_before_all_is_done(run_under, rows, name):
+def test_something_is_told_before_all_is_done(run_under, rows, tmp_path, name):
     """A task that takes long is not alone: the other thread or process tells of its own."""
+    something = tmp_path / "told"
+    events = []
 
-    def wait_for_half(block, block_info=None):
+    def observe(event):
+        events.append(event)
+        if isinstance(event, PassStarted):
+            something.unlink(missing_ok=True)
+        elif isinstance(event, PassAdvanced):
+            something.touch()
+
+    def wait_until_told(block, block_info=None):
         if block_info[None]["chunk-location"][0] == N_BLOCKS - 1:
-            time.sleep(0.7)
+            give_up = time.monotonic() + 60
+            while not something.exists() and time.monotonic() < give_up:
+                time.sleep(0.01)
         return block
 
-    slow = lazy(rows).map_blocks(wait_for_half, dtype=float, meta=np.empty((0, 0)))
-    with run_under(name):
-        events, _ = told(lambda: fit(slow, max_iter=1))
-    for _, advances in by_pass(events):
-        assert len(advances) > 1
+    slow = lazy(rows).map_blocks(wait_until_told, dtype=float, meta=np.empty((0, 0)))
+    with run_under(name), observing(observe, every=0.0):
+        model = fit(slow, max_iter=1)
+    assert [len(advances) > 1 for _, advances in by_pass(events)] == [True] * model.n_passes_
 
 
 def test_rows_that_a_cluster_reads_into_its_memory(client, rows):
@@ -238,15 +249,6 @@ class TestCluster:
 
     @pytest.mark.parametrize("persist", [False, True])
     def test_there_are_no_more_tasks(self, cluster, rows, persist):
-        class Tasks(SchedulerPlugin):
-            def __init__(self):
-                self.counts = Counter()
-
-            def transition(self, key, start, finish, *args, **kwargs):
-                if start == "processing" and finish == "memory":
-                    name = key[0] if isinstance(key, tuple) else key
-                    self.counts[name.rsplit("-", 2)[0]] += 1
-
         found = []
         for every in (None, 0.0):
             tasks = Tasks()

@@ -55,6 +55,8 @@ def spark(workers_environment, tmp_path_factory):
             .config("spark.driver.host", "127.0.0.1")
             .config("spark.driver.memory", "1g")
             .config("spark.sql.shuffle.partitions", "3")
+            # A worker whose job was cancelled is killed so soon: its slot is free again then.
+            .config("spark.python.task.killTimeout", "100ms")
             .config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("warehouse")))
             .getOrCreate()
         )

@@ -8,22 +8,26 @@ import signal
 import socket
 import threading
 import time
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
 import daskmeans
 from daskmeans.algorithms.survey import counting_chunk
 from daskmeans.blocks.row_state import forget_all
 from daskmeans.errors import RowsError
+from daskmeans.estimators import rows as estimators_rows
 from daskmeans.passes import spark_resident, spark_workers
 from daskmeans.passes.plan import Pass
 from daskmeans.passes.spark import SparkRunner
 from daskmeans.passes.spark_jobs import Outcome
 from daskmeans.passes.spark_room import Host
 from daskmeans.passes.spark_serving import STAY, Arrived, Serve
+from daskmeans.passes.spark_thread import JobInThread
 
 pytest.importorskip("pyspark", reason="pyspark is not installed: pip install 'daskmeans[spark]'")
 
@@ -89,29 +93,26 @@ def second_attempt(run):
 
 @pytest.fixture
 def other_job(context):
-    """Starts a job that holds so many slots until the test lets it go; returns its thread."""
-    letting_go = socket.create_server(("127.0.0.1", 0))
-    port = letting_go.getsockname()[1]
-    threads = []
+    """Starts a job that holds a slot until the test ends."""
+    from pyspark import InheritableThread
 
-    def start(n_slots):
+    with socket.create_server(("127.0.0.1", 0)) as letting_go, ExitStack() as held:
+        port = letting_go.getsockname()[1]
+
         def hold(_):
             with socket.create_connection(("127.0.0.1", port)) as waiting:
                 waiting.recv(1)
 
-        def work():
-            context.parallelize(range(n_slots), n_slots).foreach(hold)
+        def start():
+            thread = InheritableThread(target=context.parallelize([0], 1).foreach, args=(hold,))
+            thread.start()
+            held.callback(thread.join)
+            held.enter_context(letting_go.accept()[0])
+            # Its task runs, and Spark tells of the job a moment later.
+            while not context.statusTracker().getActiveJobsIds():
+                time.sleep(0.01)
 
-        from pyspark import InheritableThread
-
-        threads.append(InheritableThread(target=work))
-        threads[0].start()
-        return threads[0], [letting_go.accept()[0] for _ in range(n_slots)]
-
-    yield start
-    letting_go.close()
-    for thread in threads:
-        thread.join()
+        yield start
 
 
 def test_a_fit_is_two_jobs(table_of, points, context, jobs):
@@ -129,16 +130,19 @@ def test_a_fit_is_two_jobs(table_of, points, context, jobs):
 
 
 def test_workers_leave_by_themselves_and_others_come(context, jobs, run, expected, monkeypatch):
-    monkeypatch.setattr(spark_workers, "_LEASE_S", 1.0)
+    # As much as a busy machine may take to tell that they are to stay.
+    monkeypatch.setattr(spark_workers, "_LEASE_S", 2.0)
     monkeypatch.setattr(spark_workers, "_TICK_S", 0.1)
+    pauses = []
 
     def pausing(run, step):
-        if step.name == "kmeans-assign" and run.n_passes % 2:
-            assert no_job_is_active(context)
+        if step.name == "kmeans-assign" and not pauses:
+            pauses.append(no_job_is_active(context))
         return step
 
     assert_as(expected, fitted(Wrapped(run, pausing)))
-    assert jobs() >= 4
+    assert pauses == [True]
+    assert jobs() >= 3
     assert stay(run)
 
 
@@ -187,7 +191,9 @@ def test_pass_that_fails_for_good_raises_its_error(context, run):
     assert no_job_is_active(context)
 
 
-def test_ctrl_c_ends_the_job(context, run):
+def test_ctrl_c_ends_the_job(context, run, monkeypatch):
+    monkeypatch.setattr(spark_workers, "_LEAVING_S", 0.1)
+
     def endless(block, parameters):
         time.sleep(60)
 
@@ -199,14 +205,92 @@ def test_ctrl_c_ends_the_job(context, run):
     run(COUNT)
 
 
+@pytest.fixture
+def kept(context):
+    """Tells how many RDDs Spark keeps that it did not keep before."""
+
+    def numbers():
+        return set(context._jsc.getPersistentRDDs().keys())
+
+    before = numbers()
+    return lambda: len(numbers() - before)
+
+
+@pytest.mark.parametrize(
+    ("error", "ends"),
+    [
+        (None, nullcontext()),
+        (RowsError("enough"), pytest.raises(RowsError, match="enough")),
+        # It ends with what it has.
+        (KeyboardInterrupt(), pytest.warns(ConvergenceWarning, match="interrupted")),
+    ],
+)
+def test_fit_leaves_nothing_in_spark(table, context, kept, monkeypatch, error, ends):
+    """However it ends, and whoever looks at its error, which holds all that it had."""
+    runs = []
+
+    class Remembered(SparkRunner):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            runs.append(self)
+
+    def callback(state):
+        assert stay(runs[0])
+        assert kept() == 1
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr(estimators_rows, "SparkRunner", Remembered)
+    model = daskmeans.KMeans(4, max_iter=2, random_state=0)
+    with ends:
+        model.fit(table.drop("w"), callback=callback)
+    assert not stay(runs[0])
+    assert kept() == 0
+    assert no_job_is_active(context)
+
+
+def test_rows_that_are_refused_do_not_stay_in_spark(table_of, kept):
+    with pytest.raises(RowsError, match="NaN") as caught:
+        daskmeans.KMeans(2).fit(table_of([(1.0, 2.0, float("nan"))] * 4))
+    assert caught.value is not None
+    assert kept() == 0
+
+
+def test_workers_of_a_runner_that_is_gone_end_without_a_call_of_spark(table, context, monkeypatch):
+    """What is collected is collected in any thread, also in one that waits for Spark's answer."""
+
+    def call(*arguments):
+        raise AssertionError("Spark was called")
+
+    run = SparkRunner(spark_rows(table.drop("w")))
+    run(COUNT)
+    monkeypatch.setattr(JobInThread, "cancel", call)
+    monkeypatch.setattr(JobInThread, "join", call)
+    del run
+    assert no_job_is_active(context)
+
+
+def test_door_is_open_until_the_job_is_cancelled(run, monkeypatch):
+    """Who came to a closed one would tell that nobody reaches the driver."""
+    monkeypatch.setattr(spark_workers, "_LEAVING_S", 0.0)
+    run(COUNT)
+    workers = run._blocks._staying.workers
+    cancel, seen = workers._job.cancel, []
+    monkeypatch.setattr(
+        workers._job, "cancel", lambda: seen.append(workers._door.socket.fileno()) or cancel()
+    )
+    workers.end()
+    assert seen != [-1]
+    assert len(seen) == 1
+    assert workers._door.socket.fileno() == -1
+
+
 def test_slots_that_another_job_holds_are_not_waited_for(run, expected, other_job, monkeypatch):
     monkeypatch.setattr(spark_resident, "_TIMES_ASKED", 2)
-    _, held = other_job(1)
+    other_job()
     assert_as(expected, fitted(run))
     assert not stay(run)
     assert run.row_state_bytes == 0
-    for each in held:
-        each.close()
 
 
 def test_workers_make_way_for_another_job(context, run, monkeypatch):
@@ -229,7 +313,7 @@ def test_workers_that_do_not_all_come_are_not_waited_for(
     table_of, points, context, expected, monkeypatch
 ):
     monkeypatch.setattr(spark_resident, "slots_of", lambda context: 3)
-    monkeypatch.setattr(spark_workers, "_PATIENCE_S", 1.0)
+    monkeypatch.setattr(spark_workers, "_PATIENCE_S", 0.3)
     run = SparkRunner(spark_rows(table_of(points[0].tolist(), n_partitions=3)))
     assert_as(expected, fitted(run))
     assert not stay(run)
@@ -334,10 +418,11 @@ def test_who_comes_while_others_are_sent_home_closes_only_itself(run):
 
 
 def test_fits_at_the_same_time_give_the_same_bits(table_of, points, context, monkeypatch):
+    monkeypatch.setattr(spark_resident, "_ASK_EVERY_S", 0.1)
     monkeypatch.setattr(spark_resident, "_TIMES_ASKED", 2)
     rows, _ = points
     table = table_of(rows.tolist(), n_partitions=3)
-    model = partial(daskmeans.KMeans, 4, init="k-means||", max_iter=4, tol=0.0, random_state=1)
+    model = partial(daskmeans.KMeans, 4, n_init=1, max_iter=4, tol=0.0, random_state=1)
     found = []
     threads = [threading.Thread(target=lambda: found.append(model().fit(table))) for _ in range(2)]
     for each in threads:
