@@ -19,7 +19,8 @@ from daskmeans.blocks.row_state import RowState, StateKey, forget, remembered
 from daskmeans.errors import RowsError
 from daskmeans.kernels.assign import PackedCenters, label_block, pack_centers
 from daskmeans.kernels.csr import AnyRows, CSRRows
-from daskmeans.kernels.csr_assign import LayoutForSparse, lloyd_sparse
+from daskmeans.kernels.csr_assign import lloyd_sparse
+from daskmeans.kernels.csr_layout import LayoutForSparse
 from daskmeans.kernels.csr_sums import MovedRows, SumsOrRows
 from daskmeans.kernels.distances import sq_distances_to_own
 from daskmeans.kernels.exact_sum import add_terms
