@@ -21,9 +21,9 @@ from daskmeans.typing import Array, Labels
 _LARGEST_NUMBER = 2.0**51
 # Numbers that are quantised at a time where they are added at once: they stay in the cache.
 _AT_ONCE = 1 << 15
-# Rows are handed on as such while they hold at most one number for so many of the sums: the sums of
-# a block have to be cleared, filled and added to those of all others.
-_SUMS_A_NUMBER = 2
+# Rows are handed on as such while they hold at most so many numbers for each of the sums: the sums
+# of a block have to be cleared, filled and added to those of all others.
+_NUMBERS_A_SUM = 1
 # Arrays of few rows each, from many blocks, are put together.
 _MOST_PARTS = 16
 
@@ -104,7 +104,7 @@ def _joined(parts: tuple[QuantisedRows, ...]) -> QuantisedRows:
 
 
 def _are_few(n_numbers: int, shape: tuple[int, int]) -> bool:
-    return _SUMS_A_NUMBER * n_numbers <= shape[0] * shape[1]
+    return n_numbers <= _NUMBERS_A_SUM * shape[0] * shape[1]
 
 
 def sums_of_rows(
