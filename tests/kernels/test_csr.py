@@ -141,6 +141,7 @@ def test_layout_is_the_negated_transpose_of_columns_in_use(k, d):
     np.testing.assert_allclose(packed.sq_norms, (centers**2).sum(axis=1), rtol=1e-14)
     np.testing.assert_array_equal(packed.half_norms[:k], (packed.sq_norms / 2).astype(np.float32))
     assert np.isinf(packed.half_norms[k:]).all()
+    assert packed.table.ctypes.data % 64 == packed.half_norms.ctypes.data % 64 == 0
 
 
 @pytest.mark.parametrize("scale", [1e-300, 1e-160, 1e-44, 1e-30, 1e16, 1e19, 1e30, 1e150])
