@@ -225,7 +225,9 @@ def _added_sums(found: tuple[SumsOrRows, ...]) -> SumsOrRows:
         return merged_rows(rows)
     if not any(each.parts for each in rows):
         return _sum(sums)
-    total = _sum([as_sums(rows[0]), *sums])
+    total = as_sums(rows[0])
+    for array in sums:
+        total += array
     for each in rows[1:]:
         each.add_to(total)
     return total

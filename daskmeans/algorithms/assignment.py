@@ -20,7 +20,8 @@ from daskmeans.errors import RowsError
 from daskmeans.kernels.assign import PackedCenters, label_block, pack_centers
 from daskmeans.kernels.costs import add_costs
 from daskmeans.kernels.csr import AnyRows, CSRRows
-from daskmeans.kernels.csr_assign import LayoutForSparse, lloyd_sparse
+from daskmeans.kernels.csr_assign import lloyd_sparse
+from daskmeans.kernels.csr_layout import LayoutForSparse
 from daskmeans.kernels.csr_sums import MovedRows, SumsOrRows
 from daskmeans.kernels.distances import sq_distances_to_own
 from daskmeans.kernels.heads import Heads, lloyd_block_by_heads

@@ -27,6 +27,9 @@ def by_clusters(work: Callable[[int, int], None], n_clusters: int, n_features: i
         work(0, n_clusters)
         return
     edges = [n_clusters * part // n_parts for part in range(n_parts + 1)]
-    parts = [thread_pool(n_threads).submit(work, *run) for run in pairwise(edges)]
+    # To wake a thread takes as long as some of this work: the last part is done in this one.
+    *others, own = pairwise(edges)
+    parts = [thread_pool(n_threads).submit(work, *run) for run in others]
+    work(*own)
     for part in parts:
         part.result()

@@ -8,17 +8,13 @@ definition, feature by feature: so a row has the label that it has as a dense on
 
 from __future__ import annotations
 
-import threading
-from collections import deque
-from functools import cached_property
-from typing import NamedTuple
-
 import numpy as np
 
 from daskmeans.kernels.assign import label_block
 from daskmeans.kernels.compile import inlined, kernel, rarely_called
 from daskmeans.kernels.csr import CSRRows
-from daskmeans.kernels.csr_scores import SCORE_LANES, nearest_in_lanes, sum_of_squares
+from daskmeans.kernels.csr_layout import LINES, CentersOfSparse
+from daskmeans.kernels.csr_scores import nearest_in_lanes, sum_of_squares
 from daskmeans.kernels.csr_sums import MovedRows, SumsOrRows, sums_of_rows
 from daskmeans.kernels.lloyd import NOT_FINITE
 from daskmeans.typing import Array, Labels
@@ -27,123 +23,6 @@ _SINGLE, _DOUBLE = 2.0**-24, 2.0**-53  # units of rounding
 _SINGLE_TINY, _DOUBLE_TINY = 2.0**-126, 2.0**-1022
 # Products of numbers beyond this are left to float64.
 _LARGEST_SINGLE = 1e37
-# Lines of centers that are laid out at a time: 28 kB for 112 centers.
-_LINES = 32
-# Numbers of centers that a thread lays out at a time.
-_NUMBERS_A_PART = 1 << 16
-
-
-class CentersOfSparse(NamedTuple):
-    """Centers in the layouts that the kernels of sparse rows read. They are not shifted."""
-
-    # -centers, feature by feature; w = k rounded up to whole lanes. Lines without a place may hold
-    # anything.
-    table: Array  # ((d + 1) * w,) float32
-    places: Array  # (d,) int32, line of the table for each feature; 0 where all centers are zero
-    half_norms: Array  # (w,) float32, infinity past k
-    centers: Array  # (k, d) float64
-    sq_norms: Array  # (k,) float64
-
-
-class LayoutForSparse:
-    """Centers that are being laid out, by all threads that ask for them.
-
-    Parameters
-    ----------
-    centers : ndarray of shape (k, d), float64
-    """
-
-    def __init__(self, centers: Array) -> None:
-        k, d = centers.shape
-        width = -(-k // SCORE_LANES) * SCORE_LANES
-        step = _LINES * max(1, _NUMBERS_A_PART // (k * _LINES))
-        self._centers = centers
-        # Hashed features are zero for the most part, in all centers: memory for lines that are not
-        # needed is not touched.
-        self._table = np.empty((d + 1, width), np.float32)
-        self._places = np.empty(d, np.int32)
-        self._parts = [(start, min(start + step, d)) for start in range(0, d, step)]
-        self._squares = np.empty((len(self._parts), width))
-        self._todo = deque(range(len(self._parts)))
-        self._n_left = len(self._parts)
-        self._change = threading.Condition()
-        self._table[0] = 0.0
-
-    def finished(self) -> CentersOfSparse:
-        """Lay out what no other thread does, and return the whole once it is there."""
-        while True:
-            with self._change:
-                while not self._todo and self._n_left:
-                    self._change.wait()
-                if not self._n_left:
-                    return self._whole
-                number = self._todo.popleft()
-            start, stop = self._parts[number]
-            done = False
-            try:
-                _lay_out(
-                    self._centers, start, stop, self._table, self._places, self._squares[number]
-                )
-                done = True
-            finally:
-                with self._change:
-                    if done:
-                        self._n_left -= 1
-                    else:
-                        self._todo.append(number)
-                    self._change.notify_all()
-
-    @cached_property
-    def _whole(self) -> CentersOfSparse:
-        k = len(self._centers)
-        sq_norms = self._squares[:, :k].sum(axis=0)
-        half_norms = np.full(self._table.shape[1], np.inf, np.float32)
-        # Squares of large numbers leave the range of float32.
-        with np.errstate(over="ignore"):
-            half_norms[:k] = sq_norms / 2
-        table = self._table.reshape(-1)
-        return CentersOfSparse(table, self._places, half_norms, self._centers, sq_norms)
-
-
-def pack_for_sparse(centers: Array) -> CentersOfSparse:
-    """Lay centers of shape (k, d), float64, out."""
-    return LayoutForSparse(centers).finished()
-
-
-@kernel
-def _lay_out(
-    centers,  # IN  (k, d) float64
-    start,  # IN  first feature
-    stop,  # IN  one past the last
-    table,  # OUT (d + 1, w) float32, lines in use from start + 1 on
-    places,  # OUT (d,) int32
-    squares,  # OUT (w,) float64, the part of these features in the squared norms
-):
-    # Some features at a time, whose lines stay in the cache while the centers are gone through.
-    k = centers.shape[0]
-    width = table.shape[1]
-    lines = np.zeros((_LINES, width))
-    part = np.empty(width)
-    squares[:] = 0.0
-    at = start + 1
-    for first in range(start, stop, _LINES):
-        in_part = min(_LINES, stop - first)
-        for j in range(k):
-            for i in range(in_part):
-                lines[i, j] = centers[j, first + i]
-        part[:] = 0.0
-        for i in range(in_part):
-            # A line that is zero is written over by the next one.
-            in_use = False
-            for j in range(width):
-                center = lines[i, j]
-                in_use |= center != 0.0
-                table[at, j] = -center
-                part[j] += center * center
-            places[first + i] = at if in_use else 0
-            at += in_use
-        for j in range(width):
-            squares[j] += part[j]
 
 
 @inlined
@@ -199,7 +78,7 @@ def _label_again(data, indices, start, stop, centers, sq_norms, largest, scores)
         best = min(best, scores[j])
     # A squared norm takes more operations: in a part of the lines, over these parts in a part of
     # the features, and over those.
-    count = stop - start + 2.0 * _LINES + 2.0 * d / _LINES
+    count = stop - start + 2.0 * LINES + 2.0 * d / LINES
     limit = _limit(count, _DOUBLE, _DOUBLE_TINY, norm, largest, d)
     label, n_near = -1, 0
     for j in range(k):

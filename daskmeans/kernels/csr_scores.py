@@ -22,6 +22,9 @@ from daskmeans.kernels.vector import I32, I64, Emitter, data_pointer, int64, lan
 SCORE_LANES = lanes(np.float32)
 # Vectors of centers that are scored at once: enough to hide the latency of a fused operation.
 _VECTORS = 8
+# Values ahead whose centers are asked for, where these are so many vectors that the processor does
+# not get as far by itself.
+_AHEAD, _VECTORS_ASKED_FOR = 16, 3
 _NORM_LANES = 8
 
 
@@ -56,6 +59,7 @@ def nearest_in_lanes(
             data_pointer(context, b, sig.args[i], args[i]) for i in (0, 1, 4, 5, 6, 7, 8)
         )
         width = b.extract_value(context.make_array(sig.args[4])(context, b, args[4]).shape, 0)
+        n_values = b.extract_value(context.make_array(sig.args[1])(context, b, args[1]).shape, 0)
         infinity = e.const(np.inf)
         lane_numbers = ir.Constant(e.indices, list(range(n)))
         best_now = cgutils.alloca_once_value(b, infinity)
@@ -80,6 +84,14 @@ def nearest_in_lanes(
                 column = b.sext(b.load(b.gep(columns, [place])), I64)
                 line = b.sext(b.load(b.gep(lines, [column])), I64)
                 run = b.add(b.mul(line, width), first)
+                if n_vectors >= _VECTORS_ASKED_FOR:
+                    ahead = b.add(place, int64(_AHEAD))
+                    ahead = b.select(b.icmp_signed("<", ahead, n_values), ahead, place)
+                    column = b.sext(b.load(b.gep(columns, [ahead])), I64)
+                    line = b.sext(b.load(b.gep(lines, [column])), I64)
+                    asked = b.add(b.mul(line, width), first)
+                    for v in range(n_vectors):
+                        e.prefetch(centers, b.add(asked, int64(v * n)))
                 for v in range(n_vectors):
                     center = e.load(centers, b.add(run, int64(v * n)))
                     score = scores[chain * n_vectors + v]

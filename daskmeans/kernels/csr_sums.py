@@ -13,17 +13,20 @@ import numpy as np
 
 from daskmeans.kernels.compile import kernel
 from daskmeans.kernels.csr import CSRRows
+from daskmeans.kernels.csr_numbers import (
+    LARGEST_NUMBER,
+    quantise_values,
+    sum_of_squares_as_dense,
+)
 from daskmeans.kernels.labelled_sums import sum_labelled
 from daskmeans.kernels.lloyd import CLEAN, OUT_OF_RANGE, sum_block
 from daskmeans.typing import Array, Labels
 
-# Quantised numbers stay below this, see `quantised_sums.MAGIC`.
-_LARGEST_NUMBER = 2.0**51
 # Numbers that are quantised at a time where they are added at once: they stay in the cache.
 _AT_ONCE = 1 << 15
-# Rows are handed on as such while they hold at most one number for so many of the sums: the sums of
-# a block have to be cleared, filled and added to those of all others.
-_SUMS_A_NUMBER = 2
+# Rows are handed on as such while they hold at most so many numbers for each of the sums: the sums
+# of a block have to be cleared, filled and added to those of all others.
+_NUMBERS_A_SUM = 1
 # Arrays of few rows each, from many blocks, are put together.
 _MOST_PARTS = 16
 
@@ -104,7 +107,7 @@ def _joined(parts: tuple[QuantisedRows, ...]) -> QuantisedRows:
 
 
 def _are_few(n_numbers: int, shape: tuple[int, int]) -> bool:
-    return _SUMS_A_NUMBER * n_numbers <= shape[0] * shape[1]
+    return n_numbers <= _NUMBERS_A_SUM * shape[0] * shape[1]
 
 
 def sums_of_rows(
@@ -189,13 +192,14 @@ def _quantised(
     weights: Array,
     scale: Array,
 ) -> tuple[int, QuantisedRows]:
-    numbers, columns = np.empty(ends[-1], np.int64), np.empty(ends[-1], np.int32)
+    # Written eight at a time.
+    numbers, columns = np.empty(ends[-1] + 5, np.int64), np.empty(ends[-1] + 5, np.int32)
     strange = _quantise(
         rows.data, rows.indices, rows.indptr, chosen, weights, scale, ends, numbers, columns
     )
     return (
         OUT_OF_RANGE if strange else CLEAN,
-        QuantisedRows(numbers, columns, ends, to, taken_from),
+        QuantisedRows(numbers[: ends[-1]], columns[: ends[-1]], ends, to, taken_from),
     )
 
 
@@ -208,37 +212,26 @@ def _quantise(
     weights,  # IN  (r,) float64, or (1,) for one weight
     scale,  # IN  (s,) float64 powers of two
     ends,  # IN  (c + 1,) int64, places of the rows' numbers
-    numbers,  # OUT (e,) int64
-    columns,  # OUT (e,) int32
+    numbers,  # OUT (e + 5,) int64
+    columns,  # OUT (e + 5,) int32
 ):
     # As `quantised_sums.add_rows` does with a shift of zero. Returns whether a row is out of range.
-    squares = np.empty(8)
+    # In the order of their places: what a row writes past its values is written over, by its square
+    # and weight and by the next row, but for five places past the last one.
     strange = False
     last = scale.size - 1
     for n in range(chosen.size):
         i = chosen[n]
+        start, stop = indptr[i], indptr[i + 1]
         weight = weights[i if weights.size > 1 else 0]
-        at = ends[n]
-        squares[:] = 0.0
-        for place in range(indptr[i], indptr[i + 1]):
-            x = np.float64(data[place])
-            f = indices[place]
-            # In the order in which a dense row's squares are summed.
-            squares[f & 7] += x * x
-            scaled = np.rint(weight * x * scale[f])
-            inside = abs(scaled) < _LARGEST_NUMBER
-            strange |= not inside
-            numbers[at] = np.int64(scaled) if inside else np.int64(0)
-            columns[at] = f
-            at += 1
-        width = 8
-        while width > 1:
-            width //= 2
-            for lane in range(width):
-                squares[lane] += squares[lane + width]
-        for column, value in ((last - 1, squares[0]), (last, 1.0)):
+        strange |= quantise_values(
+            data, indices, start, stop, weight, scale, ends[n], numbers, columns
+        )
+        square = sum_of_squares_as_dense(data, indices, start, stop)
+        at = ends[n + 1] - 2
+        for column, value in ((last - 1, square), (last, 1.0)):
             scaled = np.rint(weight * value * scale[column])
-            inside = abs(scaled) < _LARGEST_NUMBER
+            inside = abs(scaled) < LARGEST_NUMBER
             strange |= not inside
             numbers[at] = np.int64(scaled) if inside else np.int64(0)
             columns[at] = column

@@ -6,9 +6,17 @@ order of their features, so that features which are zero everywhere change no bi
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable
+from typing import Any
 
-from daskmeans.kernels.compile import kernel
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from daskmeans.kernels.compile import inlined, kernel
+from daskmeans.kernels.vector import I64, Emitter, data_pointer, int64
 from daskmeans.typing import Array
 
 # Terms that are added up before they are added to the others: rounding grows with this number and
@@ -16,6 +24,105 @@ from daskmeans.typing import Array
 _TERMS = 64
 # Features that are looked at before those of them that are not zero are computed with.
 _FEATURES = 256
+# Features whose means are computed before their terms are added: a bit of an int64 for each.
+_BITS = 64
+_LANES = 8
+
+
+@intrinsic
+def _first_bit(typingctx: Any, bits: Any) -> tuple[Any, Callable[..., Any]]:
+    """Return the number of the lowest bit that is set; one has to be."""
+
+    def codegen(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> Any:
+        return b.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), codegen
+
+
+@intrinsic
+def _means_of_features(
+    typingctx: Any,
+    sums: Any,  # IN  (k, s) int64
+    own_at: Any,  # IN  where the cluster's sums begin among all of them
+    old: Any,  # IN  (k, d) float64
+    old_at: Any,  # IN  where the cluster's old center begins, and its new one
+    first: Any,  # IN  first feature
+    stop: Any,  # IN  one past the last, at most _BITS and whole vectors of _LANES later
+    shift: Any,  # IN  (s,) float64
+    inverse: Any,  # IN  (s,) float64
+    weight: Any,  # IN
+    means: Any,  # OUT (k, d) float64
+    terms: Any,  # OUT (_BITS,) float64, what the mean is away from the shift times the sum
+    moves: Any,  # OUT (_BITS,) float64, squared differences to the old center
+    bits: Any,  # OUT (2,) int64, which sums are not zero, and which differences
+) -> tuple[Any, Callable[..., Any]]:
+    """Write some features of a cluster's mean, and what each adds to the sums over the features.
+
+    Terms and moves are written where a bit is set.
+    """
+    place = types.intp
+    signature = types.void(
+        *(sums, place, old, place, place, place),
+        *(shift, inverse, types.float64, means, terms, moves, bits),
+    )
+
+    def codegen(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> Any:
+        e = Emitter(b, ir.DoubleType(), _LANES)
+        integers = ir.VectorType(I64, _LANES)
+        sums, old, shift, inverse, means, terms, moves, bits = (
+            data_pointer(context, b, sig.args[i], args[i]) for i in (0, 2, 6, 7, 9, 10, 11, 12)
+        )
+        own_at, old_at, first, stop = args[1], args[3], args[4], args[5]
+        weight = e.splat(args[8])
+        summed, moved = (cgutils.alloca_once_value(b, int64(0)) for _ in range(2))
+
+        def as_bits(lanes: ir.Value) -> ir.Value:
+            return b.zext(b.bitcast(lanes, ir.IntType(_LANES)), I64)
+
+        def put(lanes: ir.Value, place: ir.Value, target: ir.Value) -> None:
+            b.store(b.or_(b.load(target), b.shl(lanes, place)), target)
+
+        with cgutils.for_range_slice(b, first, stop, int64(_LANES), I64) as (f, _):
+            address = b.gep(sums, [b.add(own_at, f)])
+            own = b.load(b.bitcast(address, integers.as_pointer()))
+            own.align = 8
+            before, origin = e.load(old, b.add(old_at, f)), e.load(shift, f)
+            has_sum = as_bits(b.icmp_signed("!=", own, ir.Constant(integers, [0] * _LANES)))
+            was_off = as_bits(b.fcmp_unordered("!=", before, origin))
+            some = b.icmp_signed("!=", b.or_(has_sum, was_off), int64(0))
+            with b.if_else(some) as (then, otherwise):
+                with then:
+                    total = b.fmul(b.sitofp(own, e.vector), e.load(inverse, f))
+                    offset = b.fdiv(total, weight)
+                    center = b.fadd(origin, offset)
+                    difference = b.fsub(center, before)
+                    e.store(center, means, b.add(old_at, f))
+                    place = b.sub(f, first)
+                    e.store(b.fmul(offset, total), terms, place)
+                    e.store(b.fmul(difference, difference), moves, place)
+                    has_moved = as_bits(b.fcmp_unordered("!=", difference, e.const(0.0)))
+                    put(has_sum, place, summed)
+                    put(has_moved, place, moved)
+                with otherwise:
+                    # Most sums of sparse rows are zero. As above, of -0.0 comes 0.0.
+                    e.store(b.fadd(origin, e.const(0.0)), means, b.add(old_at, f))
+        b.store(b.load(summed), bits)
+        b.store(b.load(moved), b.gep(bits, [int64(1)]))
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@inlined
+def _add_terms(terms, bits, total, part, n_terms):
+    """Add those of some terms whose bits are set to a sum; return it: whole, begun, its terms."""
+    while bits:
+        part += terms[_first_bit(bits)]
+        bits &= bits - 1
+        n_terms += 1
+        if n_terms == _TERMS:
+            total, part, n_terms = total + part, 0.0, 0
+    return total, part, n_terms
 
 
 @kernel
@@ -30,36 +137,33 @@ def means_of_sums(
 ):
     """Write the means of clusters, what rows cost to them, and how far they are from old ones."""
     k, d = old.shape
-    last = sums.shape[1] - 1
-    places = np.empty(_FEATURES, np.int64)
+    s = sums.shape[1]
+    last = s - 1
+    in_vectors = d - d % _LANES
+    terms, moves, bits = np.empty(_BITS), np.empty(_BITS), np.empty(2, np.int64)
     for j in range(k):
-        own, before, mean = sums[j], old[j], means[j]
-        weight = own[last] * inverse[last] if own[last] > 0 else 1.0
+        weight = sums[j, last] * inverse[last] if sums[j, last] > 0 else 1.0
         gained, part, n_terms = 0.0, 0.0, 0
         moved, moved_part, n_moved = 0.0, 0.0, 0
-        for first in range(0, d, _FEATURES):
-            # Most sums of sparse rows are zero: no branch for each of them.
-            n_places = 0
-            for f in range(first, min(first + _FEATURES, d)):
-                mean[f] = shift[f]
-                places[n_places] = f
-                n_places += (own[f] != 0) | (before[f] != shift[f])
-            for n in range(n_places):
-                f = places[n]
-                total = own[f] * inverse[f]
+        for first in range(0, d, _BITS):
+            stop = min(first + _BITS, in_vectors)
+            bits[:] = 0
+            if first < stop:
+                _means_of_features(
+                    *(sums, j * s, old, j * d, first, stop),
+                    *(shift, inverse, weight, means, terms, moves, bits),
+                )
+            for f in range(max(first, in_vectors), min(first + _BITS, d)):
+                total = sums[j, f] * inverse[f]
                 offset = total / weight
-                center = shift[f] + offset
-                mean[f] = center
-                part += offset * total
-                n_terms += own[f] != 0
-                difference = center - before[f]
-                moved_part += difference * difference
-                n_moved += difference != 0.0
-                if n_terms == _TERMS:
-                    gained, part, n_terms = gained + part, 0.0, 0
-                if n_moved == _TERMS:
-                    moved, moved_part, n_moved = moved + moved_part, 0.0, 0
-        squares[j] = own[last - 1] * inverse[last - 1] - (gained + part)
+                means[j, f] = shift[f] + offset
+                difference = means[j, f] - old[j, f]
+                terms[f - first], moves[f - first] = offset * total, difference * difference
+                bits[0] |= np.int64(sums[j, f] != 0) << (f - first)
+                bits[1] |= np.int64(difference != 0.0) << (f - first)
+            gained, part, n_terms = _add_terms(terms, bits[0], gained, part, n_terms)
+            moved, moved_part, n_moved = _add_terms(moves, bits[1], moved, moved_part, n_moved)
+        squares[j] = sums[j, last - 1] * inverse[last - 1] - (gained + part)
         sq_shifts[j] = moved + moved_part
 
 

@@ -22,7 +22,8 @@ from daskmeans.kernels.csr import (
     side_by_side,
     stored_arrays,
 )
-from daskmeans.kernels.csr_assign import LayoutForSparse, lloyd_sparse, pack_for_sparse
+from daskmeans.kernels.csr_assign import lloyd_sparse
+from daskmeans.kernels.csr_layout import LayoutForSparse, pack_for_sparse
 from daskmeans.kernels.csr_sums import MovedRows, as_sums, merged_rows
 from daskmeans.kernels.directions import divide_by_lengths
 from daskmeans.kernels.distances import distances_to_centers, sq_distances_to_own
@@ -102,7 +103,7 @@ def test_layout_is_the_same_by_one_thread_and_by_several():
             failed.append(arguments[1])
             raise MemoryError
 
-        patched.setattr("daskmeans.kernels.csr_assign._lay_out", fail)
+        patched.setattr("daskmeans.kernels.csr_layout._lay_out", fail)
         with pytest.raises(MemoryError):
             layout.finished()
     assert failed == [0]
@@ -118,6 +119,29 @@ def test_layout_is_the_same_by_one_thread_and_by_several():
     np.testing.assert_array_equal(
         table[one.places[in_use], :40], -centers.T[in_use].astype(np.float32)
     )
+
+
+@pytest.mark.parametrize("k", [1, 7, 16, 17, 33])
+@pytest.mark.parametrize("d", [1, 15, 64, 257, 512])
+def test_layout_is_the_negated_transpose_of_columns_in_use(k, d):
+    """Numbers that float32 does not hold are in use, too; -0.0 is not."""
+    generator = np.random.default_rng(31 * k + d)
+    centers = generator.normal(size=(k, d)) * (generator.random((k, d)) < 0.3 / k)
+    centers[generator.integers(k, size=d // 9), generator.integers(d, size=d // 9)] = -0.0
+    centers[0, d // 2] = 1e-200
+    packed = pack_for_sparse(centers)
+    in_use = np.flatnonzero((centers != 0).any(axis=0))
+    np.testing.assert_array_equal(np.flatnonzero(packed.places), in_use)
+    lines = packed.places[in_use]
+    assert len(np.unique(lines)) == len(lines)
+    table = packed.table.reshape(d + 1, -1)
+    np.testing.assert_array_equal(table[lines, :k], -centers.T[in_use].astype(np.float32))
+    assert not table[lines, k:].any()
+    assert not table[0].any()
+    np.testing.assert_allclose(packed.sq_norms, (centers**2).sum(axis=1), rtol=1e-14)
+    np.testing.assert_array_equal(packed.half_norms[:k], (packed.sq_norms / 2).astype(np.float32))
+    assert np.isinf(packed.half_norms[k:]).all()
+    assert packed.table.ctypes.data % 64 == packed.half_norms.ctypes.data % 64 == 0
 
 
 @pytest.mark.parametrize("scale", [1e-300, 1e-160, 1e-44, 1e-30, 1e16, 1e19, 1e30, 1e150])
@@ -209,7 +233,7 @@ def test_row_beyond_the_ranges_is_told(problem):
 def test_sums_are_the_same_as_rows_and_in_any_grouping(counted):
     """Few rows among many features are handed on as they are, and summed once they are many."""
     generator = np.random.default_rng(2)
-    rows = sp.random(900, 700, 0.01, format="csr", random_state=1)
+    rows = sp.random(900, 700, 0.015, format="csr", random_state=1)
     centers = generator.random((11, 700)) * (generator.random((11, 700)) < 0.1)
     sparse, packed, scale = CSRRows.of(rows), pack_for_sparse(centers), scales(rows.toarray())
     before = generator.integers(0, 11, 900).astype(np.int32)
