@@ -17,13 +17,8 @@ import numpy as np
 from daskmeans.kernels.compile import kernel
 from daskmeans.kernels.csr import AnyRows
 from daskmeans.kernels.definition import decide_again
-from daskmeans.kernels.strip import (
-    NARROW,
-    PART_FEATURES,
-    nearest_in_strip,
-    transpose_narrow,
-    transpose_strip,
-)
+from daskmeans.kernels.strip import PART_FEATURES, nearest_in_strip
+from daskmeans.kernels.transposed import NARROW, transpose_narrow, transpose_strip
 from daskmeans.kernels.vector import GROUP_CENTERS, TILE_CENTERS, strip_rows
 from daskmeans.typing import Array
 

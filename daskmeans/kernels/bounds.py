@@ -17,8 +17,8 @@ from __future__ import annotations
 import numpy as np
 
 from daskmeans.kernels.compile import inlined, summed_in_any_order
+from daskmeans.kernels.prefetching import prefetch_row
 from daskmeans.kernels.row_scores import ROWS_AT_ONCE, best_of_others
-from daskmeans.kernels.strip import prefetch_row
 from daskmeans.kernels.strip_bounds import KEPT_DOWN, SLACK, TINY, strip_bounds
 
 # A row's memory is asked for while so many rows before it are measured.

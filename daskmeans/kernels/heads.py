@@ -35,8 +35,8 @@ from daskmeans.kernels.lloyd import (
     lloyd_block,
 )
 from daskmeans.kernels.moved_rows import move_rows, room_to_wait, wait_to_move
+from daskmeans.kernels.prefetching import prefetch_row
 from daskmeans.kernels.row_scores import ROWS_AT_ONCE
-from daskmeans.kernels.strip import prefetch_row
 from daskmeans.kernels.strip_bounds import SLACK, TINY
 from daskmeans.kernels.vector import GROUP_CENTERS
 from daskmeans.typing import Array, Labels

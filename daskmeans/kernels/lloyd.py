@@ -18,17 +18,12 @@ from daskmeans.kernels.bounds import (
 from daskmeans.kernels.compile import kernel
 from daskmeans.kernels.csr import AnyRows
 from daskmeans.kernels.definition import decide_again
+from daskmeans.kernels.label_bits import differing, lowest_bit
 from daskmeans.kernels.moved_rows import move_rows, room_to_wait, wait_to_move
+from daskmeans.kernels.prefetching import prefetch_labels
 from daskmeans.kernels.quantised_sums import SUM_LANES, add_rows
-from daskmeans.kernels.strip import (
-    NARROW,
-    differing,
-    lowest_bit,
-    nearest_in_strip,
-    prefetch_labels,
-    transpose_narrow,
-    transpose_strip,
-)
+from daskmeans.kernels.strip import nearest_in_strip
+from daskmeans.kernels.transposed import NARROW, transpose_narrow, transpose_strip
 from daskmeans.kernels.vector import GROUP_CENTERS, LINE_BYTES, TILE_CENTERS, strip_rows
 from daskmeans.typing import Array, Labels
 
