@@ -114,7 +114,7 @@ def test_layout_is_the_same_by_one_thread_and_by_several():
     np.testing.assert_array_equal(found[0].sq_norms, one.sq_norms)
     np.testing.assert_array_equal(one.places > 0, (centers != 0).any(axis=0))
     np.testing.assert_allclose(one.sq_norms, (centers**2).sum(axis=1), rtol=1e-14)
-    table = found[0].table.reshape(-1, 48)
+    table = found[0].table.reshape(9_002, -1)
     in_use = np.flatnonzero(one.places)
     np.testing.assert_array_equal(
         table[one.places[in_use], :40], -centers.T[in_use].astype(np.float32)
