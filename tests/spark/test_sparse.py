@@ -19,14 +19,17 @@ from daskmeans.preprocessing import Preprocessor
 pytest.importorskip("pyspark", reason="pyspark is not installed: pip install 'daskmeans[spark]'")
 
 from pyspark.ml.feature import IDF, HashingTF
-from pyspark.ml.linalg import Vectors
+from pyspark.ml.linalg import Vectors, VectorUDT
 from pyspark.mllib.clustering import KMeans as MLlibKMeans
 from pyspark.mllib.clustering import KMeansModel as MLlibModel
 from pyspark.mllib.linalg import Vectors as MLlibVectors
+from pyspark.sql.types import StructType
 
 from daskmeans.spark import KMeans, KMeansModel, spark_rows
 
 METRICS = ["euclidean", "cosine"]
+# Without it Spark would look at a row, in a job.
+FEATURES = StructType().add("features", VectorUDT())
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +155,7 @@ def test_dense_vectors_among_sparse_ones_do_not_show_in_partitions(spark, table_
     measured[dense] = expected.transform(rows[dense])
     # Partitions of dense vectors, of sparse ones, and of both.
     for n_partitions in (1, 7):
-        table = table_of([(each,) for each in vectors], ["features"], n_partitions)
+        table = table_of([(each,) for each in vectors], FEATURES, n_partitions)
         found = clone(model).fit(table)
         np.testing.assert_array_equal(found.cluster_centers_, expected.cluster_centers_)
         assert found.inertia_ == expected.inertia_
@@ -168,7 +171,7 @@ def test_no_block_becomes_dense(table_of):
         Vectors.sparse(d, np.unique(generator.integers(d, size=30)).tolist(), [1.0] * 30)
         for _ in range(40)
     ]
-    run = SparkRunner(spark_rows(table_of([(each,) for each in vectors], ["features"])))
+    run = SparkRunner(spark_rows(table_of([(each,) for each in vectors], FEATURES)))
     n_values = sum(len(each.values) for each in vectors)
     # Two partitions, whose rows end at places of their own.
     assert run.bytes_read == 12 * n_values + 8 * (40 + 2)
@@ -192,15 +195,15 @@ def test_no_block_becomes_dense(table_of):
 
 def test_bad_rows_are_named(table_of):
     vectors = [Vectors.sparse(9, {2: 1.0, 7: x}) for x in (1.0, 2.0, np.nan, 3.0)]
-    table = table_of([(each,) for each in vectors], ["features"])
+    table = table_of([(each,) for each in vectors], FEATURES)
     with pytest.raises(RowsError, match=r"contains NaN: block 1, row 2 .*column 7\."):
         daskmeans.KMeans(2).fit(table)
     vectors[3] = Vectors.sparse(9, {})
-    table = table_of([(each,) for each in vectors], ["features"], 1)
+    table = table_of([(each,) for each in vectors], FEATURES, 1)
     with pytest.raises(RowsError, match=r"row 3 .* are zero"):
         KMeans(distanceMeasure="cosine").fit(table)
     vectors[2:] = [Vectors.sparse(8, {2: 1.0})] * 2
-    table = table_of([(each,) for each in vectors], ["features"])
+    table = table_of([(each,) for each in vectors], FEATURES)
     with pytest.raises(RowsError, match=r"8 numbers in some rows .* 9 in others"):
         KMeans().fit(table)
 

@@ -259,6 +259,9 @@ def test_rows_that_are_refused_do_not_stay_in_spark(table_of, kept):
 def test_workers_of_a_runner_that_is_gone_end_without_a_call_of_spark(table, context, monkeypatch):
     """What is collected is collected in any thread, also in one that waits for Spark's answer."""
 
+    # Nor by themselves, while the test looks.
+    monkeypatch.setattr(spark_workers, "_LEASE_S", 200.0)
+
     def call(*arguments):
         raise AssertionError("Spark was called")
 
