@@ -24,9 +24,9 @@ from daskmeans.typing import Array, Labels
 
 # Numbers that are quantised at a time where they are added at once: they stay in the cache.
 _AT_ONCE = 1 << 15
-# Rows are handed on as such while they hold at most so many numbers for each of the sums: the sums
-# of a block have to be cleared, filled and added to those of all others.
-_NUMBERS_A_SUM = 1
+# Rows are handed on as such while they take no more memory than the sums: the sums of a block have
+# to be cleared, filled and added to those of all others.
+_NUMBER_BYTES, _SUM_BYTES = 8 + 4, 8
 # Arrays of few rows each, from many blocks, are put together.
 _MOST_PARTS = 16
 
@@ -107,7 +107,7 @@ def _joined(parts: tuple[QuantisedRows, ...]) -> QuantisedRows:
 
 
 def _are_few(n_numbers: int, shape: tuple[int, int]) -> bool:
-    return n_numbers <= _NUMBERS_A_SUM * shape[0] * shape[1]
+    return _NUMBER_BYTES * n_numbers <= _SUM_BYTES * shape[0] * shape[1]
 
 
 def sums_of_rows(
