@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -99,7 +99,7 @@ class RestartState:
         The centers before, by which labels of rows are made again; None before the first iteration.
     sums : ndarray of shape (k, s), int64, or None
         Sums of the rows by the nearest of `previous`, to which changes are added; None too where
-        no iteration is to be made from here, see `Restart.with_sums`.
+        no iteration is to be made from here.
     n_iter : int
     reason : StopReason
         That of a restart which runs is "max_iter".
@@ -137,8 +137,6 @@ class Restart:
         self._drift: Drift | None = None
         self._axes: PrincipalAxes | None = None
         self._sums: Array | None = None
-        # The iteration that the sums are of; None while they change.
-        self._summed: int | None = result.n_iter
         self._still = False
 
     def assignment(self, surveyed: Surveyed) -> Assignment:
@@ -174,7 +172,6 @@ class Restart:
         They are kept for the next one, which adds its changes to them, and are not to be written to
         by others.
         """
-        self._summed = None
         if self._state is None:
             self._sums = as_sums(found)
         elif self._sums is None:
@@ -196,30 +193,27 @@ class Restart:
             self._drift = self._drift.after(self._previous, new)
         self.result.centers = new
         self.result.n_iter += 1
-        self._summed = self.result.n_iter
 
     @property
     def running(self) -> bool:
         """Whether it goes on where iterations are left."""
         return self.result.reason == _RUNNING
 
-    def state(self) -> RestartState:
-        """Return all that the next iteration depends on, but for the sums."""
+    def state(self, *, with_sums: bool) -> RestartState:
+        """Return all that the next iteration depends on.
+
+        Without sums, which take a copy, no iteration can be made from it.
+        """
         result = self.result
+        sums = self._sums.copy() if with_sums and self._sums is not None else None
         return RestartState(
             result.centers,
             self._previous,
-            None,
+            sums,
             result.n_iter,
             result.reason,
             tuple(result.history),
         )
-
-    def with_sums(self, state: RestartState) -> RestartState | None:
-        """Add a copy of the sums to the last state; None if they are not of it any more."""
-        if self._summed != state.n_iter:
-            return None
-        return replace(state, sums=None if self._sums is None else self._sums.copy())
 
     def restore(self, state: RestartState) -> None:
         """Go back, or on, to a state. What is remembered of rows is made again where it differs."""
@@ -228,7 +222,6 @@ class Restart:
         result.reason, result.history = state.reason, list(state.history)
         self._previous, self._drift = state.previous, None
         self._sums = None if state.sums is None else state.sums.copy()
-        self._summed = state.n_iter
         self._still = False
         self._axes = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from daskmeans.algorithms.fit_state import LloydState
@@ -68,8 +68,7 @@ class Watch:
     callback : function (IterationState) -> object, or None
         Ends the iterations by a true value.
     save : function (LloydState), or None
-        Called before the first iteration, after the last one and in between. What it is given is
-        its own.
+        Called before the first iteration, after the last one and in between.
     save_every : float
         Seconds from one call to the next, at least.
     started : float
@@ -109,27 +108,26 @@ class Watch:
         try:
             while True:
                 if saved is None or time.perf_counter() - saved >= self.save_every:
-                    self._save(state, restarts)
+                    self._save(state)
                     saved = time.perf_counter()
                 if self.max_seconds is not None and self._seconds() >= self.max_seconds:
                     reason = MAX_SECONDS
                     break
                 limit = next(iterations, None)
                 if limit is None:
-                    last = self._state_of(run, restarts, state.limit, finished=True)
-                    self._save(last, restarts)
+                    self._save(self._state_of(run, restarts, state.limit, finished=True))
                     return False
                 state = self._state_of(run, restarts, limit)
                 if self.callback is not None and self.callback(self._told(state)):
                     reason = CALLBACK
                     break
         except KeyboardInterrupt:
+            for restart, before in zip(restarts, state.restarts, strict=True):
+                restart.restore(before)
             reason = INTERRUPTED
         # Before reasons are written down: whoever resumes goes on with what was still running.
-        self._save(state, restarts)
-        for restart, before in zip(restarts, state.restarts, strict=True):
-            if reason == INTERRUPTED:
-                restart.restore(before)
+        self._save(state)
+        for restart in restarts:
             if restart.running:
                 restart.result.reason = reason
         return reason == INTERRUPTED
@@ -137,21 +135,13 @@ class Watch:
     def _state_of(
         self, run: Run, restarts: Sequence[Restart], limit: float | None, *, finished: bool = False
     ) -> LloydState:
-        states = tuple(restart.state() for restart in restarts)
+        states = tuple(restart.state(with_sums=self.save is not None) for restart in restarts)
         finished = finished or not any(state.running for state in states)
         return LloydState(states, limit, run.n_passes, run.bytes_read, finished)
 
-    def _save(self, state: LloydState, restarts: Sequence[Restart]) -> None:
-        """Save a state, unless Ctrl-C came at the moment in which sums go on to the next."""
-        if self.save is None:
-            return
-        whole = [
-            each
-            for restart, before in zip(restarts, state.restarts, strict=True)
-            if (each := restart.with_sums(before)) is not None
-        ]
-        if len(whole) == len(restarts):
-            self.save(replace(state, restarts=tuple(whole)))
+    def _save(self, state: LloydState) -> None:
+        if self.save is not None:
+            self.save(state)
 
     def _seconds(self) -> float:
         return time.perf_counter() - self.started

@@ -17,10 +17,8 @@ import fsspec
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.exceptions import ConvergenceWarning
 
 from daskmeans import KMeans
-from daskmeans.algorithms.restarts import Restart
 from daskmeans.errors import ModelFormatError, OutputError, OutputExistsError, RowsError
 from tests.counting import counted_passes
 
@@ -157,30 +155,6 @@ class TestSameBits:
         stopped_after(2, url, rows)
         assert_same_fit(KMeans.resume(url, rows), model().fit(rows))
         fsspec.filesystem("memory").rm("/daskmeans-test", recursive=True)
-
-    @pytest.mark.parametrize("where", ["assignment", "assigned_sums", "move"])
-    @pytest.mark.parametrize(("n_init", "iteration"), [(1, 2), (3, 3)])
-    def test_from_before_ctrl_c(self, rows, tmp_path, monkeypatch, where, n_init, iteration):
-        """Sums that have taken changes are of no whole iteration: the checkpoint before stays."""
-        path = tmp_path / "fit.checkpoint"
-        work, calls = getattr(Restart, where), []
-
-        def interrupted(self, *arguments):
-            found = work(self, *arguments)
-            calls.append(None)
-            if len(calls) == 3 * n_init - 1:
-                raise KeyboardInterrupt
-            return found
-
-        options = {"n_init": n_init, "init": "random"}
-        with monkeypatch.context() as patch:
-            patch.setattr(Restart, where, interrupted)
-            with pytest.warns(ConvergenceWarning, match="interrupted"):
-                model(**options).fit(rows, checkpoint=path, checkpoint_every=1e6)
-        made = []
-        resumed = KMeans.resume(path, rows, callback=lambda state: made.append(state.iteration))
-        assert made[0] == (iteration if where == "assignment" else 1)
-        assert_same_fit(resumed, model(**options).fit(rows))
 
 
 def test_killed_process_is_gone_on_with(rows, tmp_path):
