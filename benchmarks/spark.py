@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -175,13 +176,12 @@ def _compare(
     for algorithm in ("auto", "lloyd"):
         same_here(algorithm).fit(rows)
         in_memory.append(median(_ms(same_here(algorithm).fit(rows)) for _ in range(n_pairs)))
-    run = SparkRunner(spark_rows(frame, "features"))
     passes = []
-    for _ in range(4 * n_pairs):
-        started = time.perf_counter()
-        run(Pass("kmeans-count", counting_chunk, None))
-        passes.append(time.perf_counter() - started)
-    del run
+    with closing(SparkRunner(spark_rows(frame, "features"))) as run:
+        for _ in range(4 * n_pairs):
+            started = time.perf_counter()
+            run(Pass("kmeans-count", counting_chunk, None))
+            passes.append(time.perf_counter() - started)
     frame.unpersist()
     return Compared(
         f"{short_count(cell.n_rows)} x {cell.n_features}, {cell.n_clusters}",

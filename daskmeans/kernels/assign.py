@@ -30,8 +30,8 @@ _GROUP_WORK = 4096
 class PackedCenters(NamedTuple):
     """Centers in the layouts that the kernels read, made once a pass and block dtype.
 
-    With groups asked for, centers stand in an order that keeps near ones together, and `lanes`,
-    `shifted` and `positions` are filled; without, they stand in their own order.
+    With groups asked for, `lanes` and `shifted` are filled; with an order of the centers, which is
+    one that keeps near ones together, `positions` are.
     """
 
     tiles: Array  # (t * (d + 1) * TILE_CENTERS,) dtype of rows: half norms, then -centers, per tile
@@ -67,6 +67,9 @@ def rounding_bound(sq_norms: Array, d: int, n_roundings: int, dtype: np.dtype[An
     gap (Higham, "Accuracy and stability of numerical algorithms", sections 3.1 and 4.2). The
     definition in float64 is off by at most gamma64 (|y| + |c|)^2 with m = d + 8. Two scores make a
     gap; 1 % more covers the rounding of the bound, and the smallest normal number covers underflow.
+    Where half of a squared norm may leave the range of the dtype, so may parts of a sum whose whole
+    does not: the bound is infinite there.
+
     A fourth coefficient, times |y|^2, covers the rounding of |y|^2 and of its sum with a score:
     together they bound a squared distance. The last two are the largest |c| that the bound is for,
     and the part of b0 that stays where a bound is for smaller ones.
@@ -76,6 +79,9 @@ def rounding_bound(sq_norms: Array, d: int, n_roundings: int, dtype: np.dtype[An
     own, exact = _gamma(n_roundings + 8, float(info.eps) / 2), _gamma(d + 8, 2.0**-53)
     vanishing = (d + 8) * float(info.tiny)
     constant = own * largest**2 + exact * largest**2 + vanishing
+    # Below, |c|^2 / 2 + |y| |c| does not overflow unless |y|^2 does.
+    if largest > math.sqrt(float(info.max)) / 2:
+        constant = math.inf
     linear = 2 * own * largest + 2 * exact * largest
     return np.array(
         [1.01 * constant, 1.01 * linear, 1.01 * exact, 2.02 * own, largest, 1.02 * vanishing],
@@ -113,8 +119,8 @@ def pack_centers(
     ordered = shifted if order is None else shifted[order]
     padded_shift = np.zeros(-(-d // 4) * 4, dtype=dtype)
     padded_shift[:d] = shift
-    positions = np.zeros(k if width else 0, dtype=np.int32)
-    if order is not None and width:
+    positions = np.zeros(0 if order is None else k, dtype=np.int32)
+    if order is not None:
         positions[order] = np.arange(k)
     # Squares of large numbers leave the range of float32.
     with np.errstate(over="ignore"):

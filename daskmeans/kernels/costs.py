@@ -39,7 +39,9 @@ def _add_costs(
             own_sq_distances(rows, i, labels, centers, terms, i - start)
         if weights.size > 1:
             for i in range(start, stop):
-                terms[i - start] *= weights[i]
+                # A row without weight costs nothing, even where its distance leaves the range.
+                term = terms[i - start] * weights[i]
+                terms[i - start] = term if weights[i] != 0 else 0.0
         else:
             for i in range(start, stop):
                 terms[i - start] *= weights[0]

@@ -68,7 +68,9 @@ def _(rows: CSRRows, labels: Labels, centers: Array) -> Array:
 def _(
     rows: CSRRows, weights: Array, labels: Labels, centers: Array, digits: Array, counts: Array
 ) -> None:
-    add_terms(digits, weights * sq_distances_to_own(rows, labels, centers))
+    # A row without weight costs nothing, even where its distance leaves the range.
+    distances = np.where(weights == 0, 0.0, sq_distances_to_own(rows, labels, centers))
+    add_terms(digits, weights * distances)
     counts += np.bincount(labels, minlength=len(counts))
 
 

@@ -25,8 +25,8 @@ from daskmeans.kernels.vector import (
     int64,
 )
 
-# Covers the rounding of what is multiplied by it.
-_A_LITTLE_MORE = 1.001
+# Part by which a length is made longer, beyond what its own rounding may be.
+_A_LITTLE = 0.001
 
 
 @intrinsic
@@ -162,7 +162,7 @@ def _nearest_in_groups(
     for g in range(1, packed.n_groups):
         best = min(best, scores[(1 + 2 * g) * rows_a_strip + i])
     sq_distance = max(sq_norm + 2 * (best + limit) + b3 * sq_norm, vanishing)
-    longest = _A_LITTLE_MORE * (norm + np.sqrt(sq_distance))
+    longest = (1 + _A_LITTLE + b3) * (norm + np.sqrt(sq_distance))
     if longest < largest:
         shorter = rows.dtype.type(longest / largest)
         limit = b0 * shorter * shorter + b1 * shorter * norm + b2 * sq_norm + vanishing

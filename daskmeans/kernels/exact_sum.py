@@ -16,6 +16,7 @@ from daskmeans.typing import Array
 
 DIGITS = 70  # 2**-1074 up to 2**1024, and room for carries
 _MASK = np.uint64(0xFFFFFFFF)
+_NOT_SIGN = np.uint64(0x7FFFFFFFFFFFFFFF)
 CHUNK_TERMS = 256  # sums of so many numbers below 2**52 are below 2**60
 _UNITS = 2.0**52
 
@@ -34,7 +35,8 @@ def _add_integer(digits, integer, place):
 
 @inlined
 def _add_bits(digits, bits):
-    exponent = bits >> np.uint64(52)
+    # A zero may have a sign, and with it its exponent would be beyond all digits.
+    exponent = (bits & _NOT_SIGN) >> np.uint64(52)
     mantissa = bits & np.uint64(0xFFFFFFFFFFFFF)
     if exponent > np.uint64(0):
         mantissa |= np.uint64(0x10000000000000)
@@ -62,7 +64,7 @@ def add_chunk(
     # terms to digits one by one took as long as labelling rows of 4 features.
     most = np.uint64(0)
     for i in range(n):
-        most = max(most, bits[i])
+        most = max(most, bits[i] & _NOT_SIGN)
     exponent = most >> np.uint64(52)
     large = exponent >= np.uint64(52)
     wholes, parts, finer = np.int64(0), np.int64(0), np.int64(0)

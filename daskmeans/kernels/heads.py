@@ -151,6 +151,7 @@ def _label_by_heads(
             continue
         for t in range(count):
             i = start + searched[t]
+            # Two rows of so many features are as much as may be on its way at a time.
             prefetch_row(rows, start + searched[min(t + 2, count - 1)])
             numbers[t] = first + i
             norms[t] = np.sqrt(shift_row(rows[i], packed.shift, shifted[t]))

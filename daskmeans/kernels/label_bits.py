@@ -1,4 +1,4 @@
-"""Which labels of a strip are new, as bits."""
+"""Which labels of a strip are new, as bits; and the number of a bit."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def differing(
 @intrinsic
 def lowest_bit(
     typingctx: Any,
-    bits: Any,  # IN  uint64, not 0
+    bits: Any,  # IN  int64 or uint64, not 0
 ) -> tuple[Any, Callable[..., Any]]:
     """Return the number of the lowest bit that is set."""
-    signature = types.int64(types.uint64)
+    signature = types.int64(bits)
 
     def codegen(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> Any:
         return b.cttz(args[0], ir.Constant(ir.IntType(1), 1))

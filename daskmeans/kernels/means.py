@@ -16,6 +16,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from daskmeans.kernels.compile import inlined, kernel
+from daskmeans.kernels.label_bits import lowest_bit
 from daskmeans.kernels.vector import I64, Emitter, data_pointer, int64
 from daskmeans.typing import Array
 
@@ -27,16 +28,6 @@ _FEATURES = 256
 # Features whose means are computed before their terms are added: a bit of an int64 for each.
 _BITS = 64
 _LANES = 8
-
-
-@intrinsic
-def _first_bit(typingctx: Any, bits: Any) -> tuple[Any, Callable[..., Any]]:
-    """Return the number of the lowest bit that is set; one has to be."""
-
-    def codegen(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> Any:
-        return b.cttz(args[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.int64(types.int64), codegen
 
 
 @intrinsic
@@ -117,7 +108,7 @@ def _means_of_features(
 def _add_terms(terms, bits, total, part, n_terms):
     """Add those of some terms whose bits are set to a sum; return it: whole, begun, its terms."""
     while bits:
-        part += terms[_first_bit(bits)]
+        part += terms[lowest_bit(bits)]
         bits &= bits - 1
         n_terms += 1
         if n_terms == _TERMS:

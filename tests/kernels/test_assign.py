@@ -150,6 +150,17 @@ def test_wide_row_that_is_not_finite_is_reported(dtype, value):
     assert label(rows, generator.normal(size=(70, 300)))[1] == 57
 
 
+@pytest.mark.parametrize("d", [1, 65, 129])
+def test_half_norms_that_leave_the_range_where_rows_do_not(d):
+    """In a part of a sum as in the whole of it; the square of the row is just within float32."""
+    for factor in np.linspace(0.5, 1.6, 23):
+        row = np.zeros((1, d), np.float32)
+        row[0, -1] = 1.8e19
+        centers = np.zeros((3, d))
+        centers[:, -1] = -4.3e19, factor * 2.5e19, factor * 1.8e19
+        assert_labels_by_definition(row, centers, shift=0.0)
+
+
 @pytest.mark.parametrize(
     ("dtype", "scale"),
     [("f4", 1e-30), ("f4", 1e30), ("f8", 1e-160), ("f8", 1e-30), ("f8", 1e30), ("f8", 1e150)],

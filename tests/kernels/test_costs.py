@@ -72,3 +72,15 @@ def test_sparse_rows(dtype):
         found, sizes = costs(rows, weights, labels, centers)
         assert found == math.fsum(own * weights)
         assert sizes.tolist() == np.bincount(labels, minlength=5).tolist()
+
+
+def test_rows_without_weight_cost_nothing():
+    """Where their distance is infinite, and where the weight is a zero with a sign."""
+    rows = np.array([[1e200], [1.0], [2.0]])
+    centers = np.array([[0.0]])
+    labels = np.zeros(3, np.int32)
+    for weights in (np.array([0.0, 1.0, 1.0]), np.array([-0.0, 1.0, 1.0])):
+        for each in (rows, CSRRows.of(sp.csr_array(rows))):
+            with np.errstate(over="ignore"):
+                assert costs(each, weights, labels, centers)[0] == 5.0
+    assert costs(rows[1:], np.array([-0.0, -0.0]), labels[1:], centers)[0] == 0.0
