@@ -54,20 +54,23 @@ class SparkRunner:
     """
 
     def __init__(self, rows: SparkRows, metric: Metric = "euclidean") -> None:
-        divide = metric == "cosine"
-        task = PartitionToBlocks(rows.reader(), rows.weight, rows.id, divide)
+        task = PartitionToBlocks(rows.reader(), rows.weight, rows.id, metric == "cosine")
         converted = rows.selected().mapInArrow(task, COLUMNS)
         connect = ".connect." in type(rows.frame).__module__
         kept = ConnectBlocks(converted) if connect else JobBlocks(converted)
         self.n_passes = 0
         try:
-            with _explained():
-                places = sorted(kept.places(), key=lambda each: (each.partition, each.number))
-            sizes, n_features = _checked(places, rows)
+            self._open(kept, rows, metric)
         except BaseException:
             # Or Spark would keep them for as long as somebody looks at the error.
             kept.release()
             raise
+
+    def _open(self, kept: JobBlocks | ConnectBlocks, rows: SparkRows, metric: Metric) -> None:
+        """Make the blocks, and find out what there is of each."""
+        with _explained():
+            places = sorted(kept.places(), key=lambda each: (each.partition, each.number))
+        sizes, n_features = _checked(places, rows)
         starts = (0, *accumulate(sizes))
         numbered = {
             (place.partition, place.number): (number, starts[number], place.n_rows)
@@ -79,7 +82,7 @@ class SparkRunner:
         if not rows.named:
             # Sparse rows may have millions of features, and names travel with passes.
             names = None if sparse else tuple(f"{rows.features[0]}[{j}]" for j in range(n_features))
-        dtype = working_dtype(rows.dtype) if divide else rows.dtype
+        dtype = working_dtype(rows.dtype) if metric == "cosine" else rows.dtype
         self.source = RowSource(
             n_features,
             dtype,
