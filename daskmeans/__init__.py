@@ -12,6 +12,7 @@ from daskmeans.estimators.saving import load
 from daskmeans.version import __version__
 
 if TYPE_CHECKING:
+    from daskmeans import datasets, metrics, plots, preprocessing, spark  # noqa: F401
     from daskmeans.edges.onnx_graph import to_onnx
     from daskmeans.edges.pipeline import cluster_rows
     from daskmeans.edges.progress import progress_bar
@@ -57,11 +58,14 @@ _LAZY = {
     "write_zarr": "daskmeans.edges.zarr_output",
     "xarray_rows": "daskmeans.edges.xarray_rows",
 }
+_LAZY_MODULES = ("datasets", "metrics", "plots", "preprocessing", "spark")
 
 
 if not TYPE_CHECKING:  # a type checker would take it that every name is there
 
     def __getattr__(name: str) -> Any:
+        if name in _LAZY_MODULES:
+            return importlib.import_module(f"daskmeans.{name}")
         if name not in _LAZY:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(importlib.import_module(_LAZY[name]), name)

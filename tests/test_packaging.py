@@ -28,6 +28,9 @@ model = daskmeans.KMeans(4, random_state=0).fit(rows)
 assert np.bincount(model.labels_.compute()).min() > 200
 for name in daskmeans.__all__:
     getattr(daskmeans, name)
+# Without an import of their own.
+assert np.isclose(daskmeans.metrics.inertia(rows, model), model.inertia_)
+daskmeans.plots, daskmeans.preprocessing.Preprocessor, daskmeans.datasets
 """
 
 
