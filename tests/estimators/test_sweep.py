@@ -70,11 +70,11 @@ class TestEachModel:
         assert_each_as_if_alone(rows, found, n_init=1, rtol=3e-4, random_state=0)
 
     def test_bounds_change_nothing(self, rows):
-        """40 clusters of 5 features are worth bounds, 4 are not."""
+        """60 clusters of 5 features are worth bounds, 4 are not."""
         options = {"n_init": 1, "tol": 0, "rtol": 0, "random_state": 0}
-        found = sweep(rows, [4, 40], **options)
-        plain = sweep(rows, [4, 40], algorithm="lloyd", **options)
-        for k in (4, 40):
+        found = sweep(rows, [4, 60], **options)
+        plain = sweep(rows, [4, 60], algorithm="lloyd", **options)
+        for k in (4, 60):
             assert_equal_to_the_bit(answer(found.models[k]), answer(plain.models[k]))
         shares = [min(r.distances_computed for r in m.history_) for m in found.models.values()]
         assert shares[0] == 1 > shares[1]
