@@ -53,7 +53,8 @@ def readme_rows(folder: Path) -> Iterator[tuple[str, str, str, str]]:
         )
         if name == "peers":
             fastest = [cell.ratio(cell.fastest_peer() or "").median for cell in result.cells]
-            yield "", "the fastest of three", _over_cells(fastest), result.date
+            fewest = min(len(cell.peers) for cell in result.cells)
+            yield "", f"the fastest of {fewest}", _over_cells(fastest), result.date
     for (name, figure), (work, peer) in _FIGURES.items():
         content = _read(folder, name)
         if work in _INERTIAS:
