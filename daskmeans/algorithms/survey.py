@@ -427,8 +427,8 @@ def _check_weight(ranges: Ranges) -> None:
 
 def _mean(sample: AnyRows) -> Array:
     """Return the column means, summed in float64 and in an order that no dtype changes."""
-    parts = (sample[i : i + 4096].astype(np.float64) for i in range(0, len(sample), 4096))
-    total: Array = np.sum([part.sum(axis=0) for part in parts], axis=0)
+    parts = (sample[i : i + 4096] for i in range(0, len(sample), 4096))
+    total: Array = np.sum([part.sum(axis=0, dtype=np.float64) for part in parts], axis=0)
     return total / len(sample)
 
 
@@ -496,8 +496,11 @@ def _check_resolution(surveyed: Surveyed, drawn: KeyedRows, names: tuple[str, ..
     # One row more was drawn than the sample holds.
     n_rows = min(_SPREAD_ROWS, len(surveyed.sample))
     first = np.searchsorted(surveyed.sample_numbers, drawn.row_numbers[:n_rows])
-    quartiles = np.percentile(surveyed.sample[first].astype(np.float64), [25, 75], axis=0)
-    spread = quartiles[1] - quartiles[0]
+    # Sorted column by column, each in one piece: for 768 columns np.percentile takes ten times as
+    # long, as long as half an iteration.
+    ordered = np.sort(np.ascontiguousarray(surveyed.sample[first].T), axis=1)
+    lower, upper = (ordered[:, q * (n_rows - 1) // 4].astype(np.float64) for q in (1, 3))
+    spread = upper - lower
     coarse = np.flatnonzero((spread > 0) & (1 / scale > 1e-6 * spread))
     if coarse.size:
         j = int(coarse[0])
