@@ -19,7 +19,7 @@ from daskmeans.kernels.csr import AnyRows
 from daskmeans.kernels.definition import decide_again
 from daskmeans.kernels.strip import PART_FEATURES, nearest_in_strip
 from daskmeans.kernels.transposed import NARROW, transpose_narrow, transpose_strip
-from daskmeans.kernels.vector import GROUP_CENTERS, TILE_CENTERS, strip_rows
+from daskmeans.kernels.vector import GROUP_CENTERS, TILE_CENTERS, lanes, strip_rows
 from daskmeans.typing import Array
 
 # Where nobody asks for groups they are of at least so many multiplications: to keep the best score
@@ -39,7 +39,9 @@ class PackedCenters(NamedTuple):
     n_tiles: int  # t = ceil(k / TILE_CENTERS)
     tiles_a_group: int
     n_groups: int  # g = ceil(t / tiles_a_group)
-    shift: Array  # (dp,) dtype of rows, zero past d; dp = d rounded up to a multiple of 4
+    shift: (
+        Array  # (dp,) dtype of rows, zero past d; dp = d rounded up to a multiple of lanes(dtype)
+    )
     bound: Array  # (6,) dtype of rows: `rounding_bound` of sums in parts, as of `nearest_in_strip`
     row_bound: Array  # (6,) dtype of rows: `rounding_bound` of sums in any order
     transposed: Array  # (d, k) float64, the centers themselves
@@ -117,7 +119,7 @@ def pack_centers(
     numbers = np.zeros(n_tiles * TILE_CENTERS, dtype=np.int32)
     numbers[:k] = np.arange(k) if order is None else order
     ordered = shifted if order is None else shifted[order]
-    padded_shift = np.zeros(-(-d // 4) * 4, dtype=dtype)
+    padded_shift = np.zeros(-(-d // lanes(dtype)) * lanes(dtype), dtype=dtype)
     padded_shift[:d] = shift
     positions = np.zeros(0 if order is None else k, dtype=np.int32)
     if order is not None:

@@ -34,14 +34,15 @@ def transpose_strip(
     rows: Any,  # IN   (r, d) float32 or float64, C order
     chosen: Any,  # IN   (strip_rows,) int64, numbers of the rows
     ahead: Any,  # IN   (strip_rows,) int64, rows of the strip after it; they need not exist
-    shift: Any,  # IN   (dp,) dtype of rows, dp = d rounded up to a multiple of 4
+    shift: Any,  # IN   (dp,) dtype of rows, dp = d rounded up to a multiple of lanes(dtype)
     strip: Any,  # OUT  (dp * strip_rows,) dtype of rows, as (dp, strip_rows)
 ) -> tuple[Any, Callable[..., Any]]:
     """Write `(rows[chosen] - shift).T` to `strip`, and ask for memory that is read next."""
-    # Four features at a time: quads of rows i, i + 4, i + 8, ... are joined to one register, and
-    # two rounds of shuffles inside quads leave one feature of consecutive rows in each register.
-    # Reading rows along and writing columns one number at a time costs 3 cycles a number, as much
-    # as scoring it against 50 centers; whole squares of lanes x lanes waste most of it for d < 8.
+    # A square of as many rows as features at a time, as many as a register holds: a register of
+    # each row, halves of which are joined until each holds one feature of all rows. Registers of
+    # four features, of which most are loaded, joined and addressed, took twice as long, and reading
+    # rows along and writing columns one number at a time costs 3 cycles a number, as much as
+    # scoring it against 50 centers.
     # No processor foresees this order of reading, and waiting for memory took two thirds of a pass
     # over rows of 4 or 16 features: each line of the next strip is asked for, or, where rows are
     # wide and so a strip does not fit the first-level cache, the line after the next of each row.
@@ -50,14 +51,12 @@ def transpose_strip(
 
     def codegen(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> Any:
         scalar = context.get_value_type(sig.args[0].dtype)
-        e, quad = Emitter(b, scalar, n), Emitter(b, scalar, 4)
+        e = Emitter(b, scalar, n)
         array = context.make_array(sig.args[0])(context, b, args[0])
         n_features = b.extract_value(array.shape, 1)
         chosen_data, ahead_data, shift_data, strip_data = (
             data_pointer(context, b, sig.args[i], args[i]) for i in (1, 2, 3, 4)
         )
-        n_quads = b.sdiv(b.add(n_features, int64(3)), int64(4))
-
         a_line = LINE_BYTES // e.itemsize
         wide = b.icmp_signed(">", n_features, int64(WIDE_LINES * a_line))
 
@@ -76,42 +75,18 @@ def transpose_strip(
         def start_of(row: int, feature: ir.Value, starts: ir.Value) -> ir.Value:
             return b.add(b.load(b.gep(starts, [int64(row)])), feature)
 
-        with cgutils.for_range(b, n_quads) as quads:
-            first = b.mul(quads.index, int64(4))
+        with cgutils.for_range_slice(b, int64(0), n_features, int64(n), I64) as (first, _):
             at_line = b.icmp_signed("==", b.and_(first, int64(a_line - 1)), int64(0))
             with b.if_then(at_line):
                 for row in range(VECTORS * n):
                     e.prefetch(array.data, start_of(row, first, asked))
-            mask = quad.lanes_below(b.sub(n_features, first))
+            mask = e.lanes_below(b.sub(n_features, first))
             for v in range(VECTORS):
-                block = []
-                for i in range(4):
-                    parts = [
-                        quad.load_masked(array.data, start_of(v * n + j, first, offsets), mask)
-                        for j in range(i, n, 4)
-                    ]
-                    while len(parts) > 1:
-                        width = 2 * parts[0].type.count
-                        parts = [
-                            e.shuffle(parts[j], parts[j + 1], list(range(width)))
-                            for j in range(0, len(parts), 2)
-                        ]
-                    block.append(parts[0])
-                for distance in (1, 2):
-                    for i in range(4):
-                        if not i & distance:
-                            low, high = block[i], block[i + distance]
-                            block[i] = e.shuffle(
-                                low,
-                                high,
-                                [n + j - distance if j & distance else j for j in range(n)],
-                            )
-                            block[i + distance] = e.shuffle(
-                                low,
-                                high,
-                                [n + j if j & distance else j + distance for j in range(n)],
-                            )
-                for i, column in enumerate(block):
+                square = [
+                    e.load_masked(array.data, start_of(v * n + i, first, offsets), mask)
+                    for i in range(n)
+                ]
+                for i, column in enumerate(_transposed(e, square)):
                     feature = b.add(first, int64(i))
                     moved = e.splat(b.load(b.gep(shift_data, [feature])))
                     position = b.add(b.mul(feature, int64(VECTORS * n)), int64(v * n))
@@ -119,6 +94,48 @@ def transpose_strip(
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+def _transposed(e: Emitter, rows: list[ir.Value]) -> list[ir.Value]:
+    """Return the columns of a square, of which each register holds a row.
+
+    Registers of more and more rows are merged pair by pair, first number by number in each part of
+    128 bits, then part by part, for which processors have the fastest instructions.
+    """
+    part = 16 // e.itemsize
+    starts = range(0, e.n, part)
+    lists = [[row] for row in rows]
+    while len(lists) > 1:
+        height = len(lists[0])  # rows whose numbers stand together in a register
+        within = height < part
+        if within:
+            halves = range(0, part // 2, height)
+            low = [
+                source + start + half + i
+                for start in starts
+                for half in halves
+                for source in (0, e.n)
+                for i in range(height)
+            ]
+            high = [place + part // 2 for place in low]
+        else:
+            low = [
+                source + start + i
+                for source in (0, e.n)
+                for start in starts[::2]
+                for i in range(part)
+            ]
+            high = [place + part for place in low]
+        merged = []
+        for above, below in zip(lists[::2], lists[1::2], strict=True):
+            pairs = [
+                (e.shuffle(a, b, low), e.shuffle(a, b, high))
+                for a, b in zip(above, below, strict=True)
+            ]
+            in_order = pairs if within else zip(*pairs, strict=True)
+            merged.append([column for columns in in_order for column in columns])
+        lists = merged
+    return lists[0]
 
 
 @intrinsic
