@@ -183,9 +183,20 @@ def _label_block(rows, packed, rows_a_strip, labels):
             for i in range(rows_a_strip):
                 chosen[i] = min(start + i, n_rows - 1)
                 ahead[i] = start + rows_a_strip + i
-            transpose_strip(rows, chosen, ahead, shift, strip)
+            transpose_strip(rows, chosen, shift, strip)
         doubtful = nearest_in_strip(
-            strip, tiles, numbers, d, n_tiles, tiles_a_group, bound, found, start, scores
+            strip,
+            tiles,
+            numbers,
+            d,
+            n_tiles,
+            tiles_a_group,
+            bound,
+            found,
+            start,
+            scores,
+            rows,
+            ahead,
         )
         if doubtful != 0:
             for i in range(rows_a_strip):

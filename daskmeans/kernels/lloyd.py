@@ -159,9 +159,20 @@ def _lloyd_block(
                     for i in range(rows_a_strip):
                         chosen[i] = start + searched[at + min(i, in_strip - 1)]
                         ahead[i] = start + searched[min(at + rows_a_strip + i, n_labelled - 1)]
-                transpose_strip(rows, chosen, ahead, moved_by, strip)
+                transpose_strip(rows, chosen, moved_by, strip)
             doubtful = nearest_in_strip(
-                strip, tiles, numbers, d, n_tiles, tiles_a_group, bound, found, at, scores
+                strip,
+                tiles,
+                numbers,
+                d,
+                n_tiles,
+                tiles_a_group,
+                bound,
+                found,
+                at,
+                scores,
+                rows,
+                ahead,
             )
             if narrow and (doubtful != 0 or keeping):
                 for i in range(in_strip):

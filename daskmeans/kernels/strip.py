@@ -7,6 +7,7 @@ features down and rows along, so that one vector register holds one feature of `
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from numba.extending import intrinsic
 
 from daskmeans.kernels.vector import (
     I64,
+    LINE_BYTES,
     TILE_CENTERS,
     VECTOR_BYTES,
     VECTORS,
@@ -25,6 +27,8 @@ from daskmeans.kernels.vector import (
     int64,
 )
 
+# Rows of more cache lines are wide: 32 of them would take a third of a first-level cache.
+WIDE_LINES = 8
 # Features whose products are summed one after the other; such sums are then added up. A sum is as
 # exact as it has few operations in a row, and rows are decided again where it is not exact enough.
 PART_FEATURES = 64
@@ -43,17 +47,23 @@ def nearest_in_strip(
     labels: Any,  # OUT  (>= at + strip_rows,) int32; strip_rows are written
     at: Any,  # IN   from here on
     scores: Any,  # OUT  ((1 + 2 g) * strip_rows,) dtype of strip, g = ceil(t / tiles_a_group)
+    rows: Any,  # IN   (r, d) dtype of strip, C order
+    ahead: Any,  # IN   (strip_rows,) int64, rows of the next strip; they need not exist
 ) -> tuple[Any, Callable[..., Any]]:
     """Label each row of a strip; return a bit per row whose label rounding may have decided.
 
     The score of center c for row y is |c|^2/2 - y.c, half the squared distance less |y|^2/2. A bit
     is set where second-best less best score is not above the bound, NaN and infinity included.
-    `scores` gets |y|^2, and then for each group of tiles its best and second-best score.
+    `scores` gets |y|^2, and then for each group of tiles its best and second-best score. Memory is
+    asked for the rows of the next strip meanwhile.
     """
     # Register tile: TILE_CENTERS centers by VECTORS vectors of rows; the loop over features is
     # innermost and carries only these accumulators. Best, second and label are updated a vector of
     # rows at a time, once a tile, with no reduction across lanes. After each PART_FEATURES the
     # accumulators begin at zero again, and what they held waits in memory.
+    # Each tile asks for some of the next rows, part by part: no processor foresees which they are,
+    # and asked for all at once they come no faster than memory sends them, which takes as long as
+    # a fifth of the products of 768 features and 100 centers.
     signature = types.uint64(
         strip,
         packed,
@@ -65,14 +75,23 @@ def nearest_in_strip(
         labels,
         types.intp,
         scores,
+        rows,
+        ahead,
     )
     n = VECTOR_BYTES // (strip.dtype.bitwidth // 8)
 
     def codegen(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> Any:
         e = Emitter(b, context.get_value_type(sig.args[0].dtype), n)
-        strip_data, packed_data, numbers_data, bound_data, labels_data, scores_data = (
-            data_pointer(context, b, sig.args[i], args[i]) for i in (0, 1, 2, 6, 7, 9)
-        )
+        (
+            strip_data,
+            packed_data,
+            numbers_data,
+            bound_data,
+            labels_data,
+            scores_data,
+            rows_data,
+            ahead_data,
+        ) = (data_pointer(context, b, sig.args[i], args[i]) for i in (0, 1, 2, 6, 7, 9, 10, 11))
         n_features, n_tiles, tiles_a_group = args[3], args[4], args[5]
         labels_data = b.gep(labels_data, [args[8]])
         vectors, tile = range(VECTORS), range(TILE_CENTERS)
@@ -97,10 +116,15 @@ def nearest_in_strip(
                 position = b.add(b.mul(line, int64(VECTORS * n)), int64(v * n))
                 e.store(b.load(values[v]), scores_data, position)
 
-        def in_parts(sums: list[ir.Value], add: Callable[[ir.Value], None]) -> None:
+        def in_parts(
+            sums: list[ir.Value],
+            add: Callable[[ir.Value], None],
+            begin: Callable[[ir.Value, ir.Value], None] = lambda first, end: None,
+        ) -> None:
             """Add all features to sums that have begun, each part by itself."""
             part = int64(PART_FEATURES)
             in_first = b.select(b.icmp_signed("<", n_features, part), n_features, part)
+            begin(int64(0), in_first)
             with cgutils.for_range(b, in_first) as features:
                 add(features.index)
             with cgutils.for_range_slice(b, part, n_features, part, I64) as (first, _):
@@ -109,6 +133,7 @@ def nearest_in_strip(
                     b.store(e.const(0.0), value)
                 end = b.add(first, part)
                 end = b.select(b.icmp_signed("<", end, n_features), end, n_features)
+                begin(first, end)
                 with cgutils.for_range_slice(b, first, end, int64(1), I64) as (feature, _):
                     add(feature)
                 for value, waiting in zip(sums, before, strict=False):
@@ -120,6 +145,26 @@ def nearest_in_strip(
 
         in_parts(sq_norm, add_squares)
         keep(sq_norm, int64(0))
+
+        a_line = LINE_BYTES // e.itemsize
+        wide = b.icmp_signed(">", n_features, int64(WIDE_LINES * a_line))
+        n_ahead = int64(VECTORS * n)
+        ahead_a_tile = b.sdiv(b.add(n_ahead, b.sub(n_tiles, int64(1))), n_tiles)
+
+        def ask_ahead(tile_number: ir.Value, first: ir.Value, end: ir.Value) -> None:
+            """Ask for features `first` to `end` of a tile's share of the next rows."""
+            first_row = b.mul(tile_number, ahead_a_tile)
+            end_row = b.add(first_row, ahead_a_tile)
+            end_row = b.select(b.icmp_signed("<", end_row, n_ahead), end_row, n_ahead)
+            with cgutils.for_range_slice(b, first_row, end_row, int64(1), I64) as (row, _):
+                start = b.mul(b.load(b.gep(ahead_data, [row])), n_features)
+                with cgutils.for_range_slice(b, first, end, int64(a_line), I64) as (feature, _):
+                    place = b.add(start, feature)
+                    with b.if_else(wide) as (then, otherwise):
+                        with then:
+                            e.prefetch(rows_data, place, level=2)
+                        with otherwise:
+                            e.prefetch(rows_data, place)
 
         tile_size = b.mul(b.add(n_features, int64(1)), int64(TILE_CENTERS))
         n_groups = b.sdiv(
@@ -149,7 +194,11 @@ def nearest_in_strip(
                         for v in vectors:
                             b.store(e.fma(center, ys[v], b.load(score[j][v])), score[j][v])
 
-                in_parts([score[j][v] for j in tile for v in vectors], add_products)
+                in_parts(
+                    [score[j][v] for j in tile for v in vectors],
+                    add_products,
+                    partial(ask_ahead, tile_number),
+                )
                 first = b.mul(tile_number, int64(TILE_CENTERS))
                 for j in tile:
                     center_number = b.load(b.gep(numbers_data, [b.add(first, int64(j))]))

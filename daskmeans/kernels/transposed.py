@@ -10,6 +10,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from daskmeans.kernels.strip import WIDE_LINES
 from daskmeans.kernels.vector import (
     I64,
     LINE_BYTES,
@@ -20,8 +21,6 @@ from daskmeans.kernels.vector import (
     int64,
 )
 
-# Rows of more cache lines are wide: 32 of them would take a third of a first-level cache.
-WIDE_LINES = 8
 # Up to so many features consecutive rows are read as whole registers.
 NARROW = 4
 # Strips of such rows take less time than memory takes to answer: lines are asked for so many ahead.
@@ -33,20 +32,18 @@ def transpose_strip(
     typingctx: Any,
     rows: Any,  # IN   (r, d) float32 or float64, C order
     chosen: Any,  # IN   (strip_rows,) int64, numbers of the rows
-    ahead: Any,  # IN   (strip_rows,) int64, rows of the strip after it; they need not exist
     shift: Any,  # IN   (dp,) dtype of rows, dp = d rounded up to a multiple of lanes(dtype)
     strip: Any,  # OUT  (dp * strip_rows,) dtype of rows, as (dp, strip_rows)
 ) -> tuple[Any, Callable[..., Any]]:
-    """Write `(rows[chosen] - shift).T` to `strip`, and ask for memory that is read next."""
+    """Write `(rows[chosen] - shift).T` to `strip`."""
     # A square of as many rows as features at a time, as many as a register holds: a register of
     # each row, halves of which are joined until each holds one feature of all rows. Registers of
     # four features, of which most are loaded, joined and addressed, took twice as long, and reading
     # rows along and writing columns one number at a time costs 3 cycles a number, as much as
     # scoring it against 50 centers.
-    # No processor foresees this order of reading, and waiting for memory took two thirds of a pass
-    # over rows of 4 or 16 features: each line of the next strip is asked for, or, where rows are
-    # wide and so a strip does not fit the first-level cache, the line after the next of each row.
-    signature = types.void(rows, chosen, ahead, shift, strip)
+    # No processor foresees this order of reading. Where rows are wide, and so a strip does not fit
+    # the first-level cache, the line after the next of each row is asked for.
+    signature = types.void(rows, chosen, shift, strip)
     n = VECTOR_BYTES // (rows.dtype.bitwidth // 8)
 
     def codegen(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> Any:
@@ -54,37 +51,31 @@ def transpose_strip(
         e = Emitter(b, scalar, n)
         array = context.make_array(sig.args[0])(context, b, args[0])
         n_features = b.extract_value(array.shape, 1)
-        chosen_data, ahead_data, shift_data, strip_data = (
-            data_pointer(context, b, sig.args[i], args[i]) for i in (1, 2, 3, 4)
+        chosen_data, shift_data, strip_data = (
+            data_pointer(context, b, sig.args[i], args[i]) for i in (1, 2, 3)
         )
         a_line = LINE_BYTES // e.itemsize
         wide = b.icmp_signed(">", n_features, int64(WIDE_LINES * a_line))
 
         # Kept in memory: there are more of them than registers.
-        offsets, asked = (cgutils.alloca_once(b, I64, VECTORS * n) for _ in range(2))
+        offsets = cgutils.alloca_once(b, I64, VECTORS * n)
         eight = Emitter(b, I64, 8)
         for i in range(0, VECTORS * n, 8):
-            own, following = (
-                b.mul(eight.load(data, int64(i)), eight.splat(n_features))
-                for data in (chosen_data, ahead_data)
-            )
-            lines_on = b.add(own, ir.Constant(eight.vector, [2 * a_line] * 8))
-            eight.store(own, offsets, int64(i))
-            eight.store(b.select(wide, lines_on, following), asked, int64(i))
+            start = b.mul(eight.load(chosen_data, int64(i)), eight.splat(n_features))
+            eight.store(start, offsets, int64(i))
 
-        def start_of(row: int, feature: ir.Value, starts: ir.Value) -> ir.Value:
-            return b.add(b.load(b.gep(starts, [int64(row)])), feature)
+        def place(row: int, feature: ir.Value) -> ir.Value:
+            return b.add(b.load(b.gep(offsets, [int64(row)])), feature)
 
         with cgutils.for_range_slice(b, int64(0), n_features, int64(n), I64) as (first, _):
             at_line = b.icmp_signed("==", b.and_(first, int64(a_line - 1)), int64(0))
-            with b.if_then(at_line):
+            with b.if_then(b.and_(at_line, wide)):
                 for row in range(VECTORS * n):
-                    e.prefetch(array.data, start_of(row, first, asked))
+                    e.prefetch(array.data, place(row, b.add(first, int64(2 * a_line))))
             mask = e.lanes_below(b.sub(n_features, first))
             for v in range(VECTORS):
                 square = [
-                    e.load_masked(array.data, start_of(v * n + i, first, offsets), mask)
-                    for i in range(n)
+                    e.load_masked(array.data, place(v * n + i, first), mask) for i in range(n)
                 ]
                 for i, column in enumerate(_transposed(e, square)):
                     feature = b.add(first, int64(i))

@@ -96,16 +96,16 @@ class Emitter:
     def store(self, value: ir.Value, base: ir.Value, offset: ir.Value) -> None:
         self.b.store(value, self.pointer(base, offset)).align = self.itemsize
 
-    def prefetch(self, base: ir.Value, offset: ir.Value) -> None:
-        """Ask for the cache line that holds a number, which need not lie within the array."""
+    def prefetch(self, base: ir.Value, offset: ir.Value, level: int = 1) -> None:
+        """Ask a cache for the line that holds a number, which need not lie within the array."""
         anything = ir.IntType(8).as_pointer()
         arguments = [anything, I32, I32, I32]
         ask = cgutils.get_or_insert_function(
             self.b.module, ir.FunctionType(ir.VoidType(), arguments), "llvm.prefetch.p0"
         )
-        read, most_local, data = (ir.Constant(I32, each) for each in (0, 3, 1))
+        read, locality, data = (ir.Constant(I32, each) for each in (0, 4 - level, 1))
         place = self.b.bitcast(self.b.gep(base, [offset]), anything)
-        self.b.call(ask, [place, read, most_local, data])
+        self.b.call(ask, [place, read, locality, data])
 
     def load_masked(self, base: ir.Value, offset: ir.Value, mask: ir.Value) -> ir.Value:
         """Load the lanes that `mask` names, zero elsewhere; other lanes' memory is not read."""
