@@ -178,12 +178,12 @@ def _label_block(rows, packed, rows_a_strip, labels):
     for place in range(0, n_rows, rows_a_strip):
         start = min(place, last)
         if narrow:
-            transpose_narrow(rows, start, shift, strip)
+            transpose_narrow(rows, start, shift, strip, scores)
         else:
             for i in range(rows_a_strip):
                 chosen[i] = min(start + i, n_rows - 1)
                 ahead[i] = start + rows_a_strip + i
-            transpose_strip(rows, chosen, shift, strip)
+            transpose_strip(rows, chosen, shift, strip, scores)
         doubtful = nearest_in_strip(
             strip,
             tiles,

@@ -149,7 +149,7 @@ def _lloyd_block(
             # strips only, for passing them costs as much as labelling a few rows.
             prefetch_labels(labels, first + start + at + rows_a_chunk)
             if narrow:
-                transpose_narrow(rows, start + at, moved_by, strip)
+                transpose_narrow(rows, start + at, moved_by, strip, scores)
             else:
                 # A strip that is not full repeats its last row.
                 for i in range(rows_a_strip):
@@ -159,7 +159,7 @@ def _lloyd_block(
                     for i in range(rows_a_strip):
                         chosen[i] = start + searched[at + min(i, in_strip - 1)]
                         ahead[i] = start + searched[min(at + rows_a_strip + i, n_labelled - 1)]
-                transpose_strip(rows, chosen, moved_by, strip)
+                transpose_strip(rows, chosen, moved_by, strip, scores)
             doubtful = nearest_in_strip(
                 strip,
                 tiles,

@@ -7,7 +7,6 @@ features down and rows along, so that one vector register holds one feature of `
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,7 +45,7 @@ def nearest_in_strip(
     bound: Any,  # IN   (6,) dtype of strip; the rounding bound is b[0] + b[1] |y| + b[2] |y|^2
     labels: Any,  # OUT  (>= at + strip_rows,) int32; strip_rows are written
     at: Any,  # IN   from here on
-    scores: Any,  # OUT  ((1 + 2 g) * strip_rows,) dtype of strip, g = ceil(t / tiles_a_group)
+    scores: Any,  # INOUT ((1 + 2 g) * strip_rows,) dtype of strip, g = ceil(t / tiles_a_group)
     rows: Any,  # IN   (r, d) dtype of strip, C order
     ahead: Any,  # IN   (strip_rows,) int64, rows of the next strip; they need not exist
 ) -> tuple[Any, Callable[..., Any]]:
@@ -54,7 +53,7 @@ def nearest_in_strip(
 
     The score of center c for row y is |c|^2/2 - y.c, half the squared distance less |y|^2/2. A bit
     is set where second-best less best score is not above the bound, NaN and infinity included.
-    `scores` gets |y|^2, and then for each group of tiles its best and second-best score. Memory is
+    `scores` has |y|^2, and gets for each group of tiles its best and second-best score. Memory is
     asked for the rows of the next strip meanwhile.
     """
     # Register tile: TILE_CENTERS centers by VECTORS vectors of rows; the loop over features is
@@ -103,9 +102,9 @@ def nearest_in_strip(
         best, second, label = variables(infinity), variables(infinity), variables(zero_labels)
         group_best, group_second = variables(infinity), variables(infinity)
         group_label = variables(zero_labels)
-        sq_norm = variables(e.const(0.0))
         score = [[cgutils.alloca_once(b, e.vector) for _ in vectors] for _ in tile]
-        before = [cgutils.alloca_once(b, e.vector) for _ in range(VECTORS * TILE_CENTERS)]
+        every_score = [score[j][v] for j in tile for v in vectors]
+        before = [cgutils.alloca_once(b, e.vector) for _ in every_score]
 
         def load_rows(feature: ir.Value) -> list[ir.Value]:
             position = b.mul(feature, int64(VECTORS * n))
@@ -116,36 +115,10 @@ def nearest_in_strip(
                 position = b.add(b.mul(line, int64(VECTORS * n)), int64(v * n))
                 e.store(b.load(values[v]), scores_data, position)
 
-        def in_parts(
-            sums: list[ir.Value],
-            add: Callable[[ir.Value], None],
-            begin: Callable[[ir.Value, ir.Value], None] = lambda first, end: None,
-        ) -> None:
-            """Add all features to sums that have begun, each part by itself."""
-            part = int64(PART_FEATURES)
-            in_first = b.select(b.icmp_signed("<", n_features, part), n_features, part)
-            begin(int64(0), in_first)
-            with cgutils.for_range(b, in_first) as features:
-                add(features.index)
-            with cgutils.for_range_slice(b, part, n_features, part, I64) as (first, _):
-                for value, waiting in zip(sums, before, strict=False):
-                    b.store(b.load(value), waiting)
-                    b.store(e.const(0.0), value)
-                end = b.add(first, part)
-                end = b.select(b.icmp_signed("<", end, n_features), end, n_features)
-                begin(first, end)
-                with cgutils.for_range_slice(b, first, end, int64(1), I64) as (feature, _):
-                    add(feature)
-                for value, waiting in zip(sums, before, strict=False):
-                    b.store(b.fadd(b.load(value), b.load(waiting)), value)
+        def smaller(one: ir.Value, other: ir.Value) -> ir.Value:
+            return b.select(b.icmp_signed("<", one, other), one, other)
 
-        def add_squares(feature: ir.Value) -> None:
-            for v, y in enumerate(load_rows(feature)):
-                b.store(e.fma(y, y, b.load(sq_norm[v])), sq_norm[v])
-
-        in_parts(sq_norm, add_squares)
-        keep(sq_norm, int64(0))
-
+        part = int64(PART_FEATURES)
         a_line = LINE_BYTES // e.itemsize
         wide = b.icmp_signed(">", n_features, int64(WIDE_LINES * a_line))
         n_ahead = int64(VECTORS * n)
@@ -154,8 +127,7 @@ def nearest_in_strip(
         def ask_ahead(tile_number: ir.Value, first: ir.Value, end: ir.Value) -> None:
             """Ask for features `first` to `end` of a tile's share of the next rows."""
             first_row = b.mul(tile_number, ahead_a_tile)
-            end_row = b.add(first_row, ahead_a_tile)
-            end_row = b.select(b.icmp_signed("<", end_row, n_ahead), end_row, n_ahead)
+            end_row = smaller(b.add(first_row, ahead_a_tile), n_ahead)
             with cgutils.for_range_slice(b, first_row, end_row, int64(1), I64) as (row, _):
                 start = b.mul(b.load(b.gep(ahead_data, [row])), n_features)
                 with cgutils.for_range_slice(b, first, end, int64(a_line), I64) as (feature, _):
@@ -173,8 +145,7 @@ def nearest_in_strip(
         )
         with cgutils.for_range(b, n_groups) as groups:
             first_tile = b.mul(groups.index, tiles_a_group)
-            end = b.add(first_tile, tiles_a_group)
-            end = b.select(b.icmp_signed("<", end, n_tiles), end, n_tiles)
+            end = smaller(b.add(first_tile, tiles_a_group), n_tiles)
             for v in vectors:
                 b.store(infinity, group_best[v])
                 b.store(infinity, group_second[v])
@@ -186,19 +157,29 @@ def nearest_in_strip(
                     for v in vectors:
                         b.store(half_norm, score[j][v])
 
-                def add_products(feature: ir.Value, tile_data: ir.Value = tile_data) -> None:
-                    ys = load_rows(feature)
-                    column = b.mul(b.add(feature, int64(1)), int64(TILE_CENTERS))
-                    for j in tile:
-                        center = e.splat(b.load(b.gep(tile_data, [b.add(column, int64(j))])))
-                        for v in vectors:
-                            b.store(e.fma(center, ys[v], b.load(score[j][v])), score[j][v])
+                def add_products(
+                    first: ir.Value,
+                    end: ir.Value,
+                    tile_number: ir.Value = tile_number,
+                    tile_data: ir.Value = tile_data,
+                ) -> None:
+                    ask_ahead(tile_number, first, end)
+                    with cgutils.for_range_slice(b, first, end, int64(1), I64) as (feature, _):
+                        ys = load_rows(feature)
+                        column = b.mul(b.add(feature, int64(1)), int64(TILE_CENTERS))
+                        for j in tile:
+                            center = e.splat(b.load(b.gep(tile_data, [b.add(column, int64(j))])))
+                            for v in vectors:
+                                b.store(e.fma(center, ys[v], b.load(score[j][v])), score[j][v])
 
-                in_parts(
-                    [score[j][v] for j in tile for v in vectors],
-                    add_products,
-                    partial(ask_ahead, tile_number),
-                )
+                add_products(int64(0), smaller(part, n_features))
+                with cgutils.for_range_slice(b, part, n_features, part, I64) as (first, _):
+                    for each, waiting in zip(every_score, before, strict=True):
+                        b.store(b.load(each), waiting)
+                        b.store(e.const(0.0), each)
+                    add_products(first, smaller(b.add(first, part), n_features))
+                    for each, waiting in zip(every_score, before, strict=True):
+                        b.store(b.fadd(b.load(each), b.load(waiting)), each)
                 first = b.mul(tile_number, int64(TILE_CENTERS))
                 for j in tile:
                     center_number = b.load(b.gep(numbers_data, [b.add(first, int64(j))]))
@@ -231,8 +212,8 @@ def nearest_in_strip(
         )
         doubtful: ir.Value = int64(0)
         for v in vectors:
-            norm = e.sqrt(b.load(sq_norm[v]))
-            limit = e.fma(square, b.load(sq_norm[v]), e.fma(linear, norm, constant))
+            sq_norm = e.load(scores_data, int64(v * n))
+            limit = e.fma(square, sq_norm, e.fma(linear, e.sqrt(sq_norm), constant))
             gap = b.fsub(b.load(second[v]), b.load(best[v]))
             bits = b.bitcast(b.fcmp_unordered("<=", gap, limit), ir.IntType(n))
             doubtful = b.or_(doubtful, b.shl(b.zext(bits, I64), int64(v * n)))

@@ -10,7 +10,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from daskmeans.kernels.strip import WIDE_LINES
+from daskmeans.kernels.strip import PART_FEATURES, WIDE_LINES
 from daskmeans.kernels.vector import (
     I64,
     LINE_BYTES,
@@ -23,6 +23,8 @@ from daskmeans.kernels.vector import (
 
 # Up to so many features consecutive rows are read as whole registers.
 NARROW = 4
+# Sums of squares that begin apart: one would wait for itself.
+_CHAINS = 4
 # Strips of such rows take less time than memory takes to answer: lines are asked for so many ahead.
 _STRIPS_AHEAD = 4
 
@@ -34,16 +36,19 @@ def transpose_strip(
     chosen: Any,  # IN   (strip_rows,) int64, numbers of the rows
     shift: Any,  # IN   (dp,) dtype of rows, dp = d rounded up to a multiple of lanes(dtype)
     strip: Any,  # OUT  (dp * strip_rows,) dtype of rows, as (dp, strip_rows)
+    sq_norms: Any,  # OUT  (>= strip_rows,) dtype of rows
 ) -> tuple[Any, Callable[..., Any]]:
-    """Write `(rows[chosen] - shift).T` to `strip`."""
+    """Write `(rows[chosen] - shift).T` to `strip`, and the sums of its squared columns."""
     # A square of as many rows as features at a time, as many as a register holds: a register of
     # each row, halves of which are joined until each holds one feature of all rows. Registers of
     # four features, of which most are loaded, joined and addressed, took twice as long, and reading
     # rows along and writing columns one number at a time costs 3 cycles a number, as much as
     # scoring it against 50 centers.
+    # Squares are added while they are in registers: those of a square of numbers to each other,
+    # then those of PART_FEATURES features, so that no sum passes more roundings than a product.
     # No processor foresees this order of reading. Where rows are wide, and so a strip does not fit
     # the first-level cache, the line after the next of each row is asked for.
-    signature = types.void(rows, chosen, shift, strip)
+    signature = types.void(rows, chosen, shift, strip, sq_norms)
     n = VECTOR_BYTES // (rows.dtype.bitwidth // 8)
 
     def codegen(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> Any:
@@ -51,8 +56,8 @@ def transpose_strip(
         e = Emitter(b, scalar, n)
         array = context.make_array(sig.args[0])(context, b, args[0])
         n_features = b.extract_value(array.shape, 1)
-        chosen_data, shift_data, strip_data = (
-            data_pointer(context, b, sig.args[i], args[i]) for i in (1, 2, 3)
+        chosen_data, shift_data, strip_data, sq_norms_data = (
+            data_pointer(context, b, sig.args[i], args[i]) for i in (1, 2, 3, 4)
         )
         a_line = LINE_BYTES // e.itemsize
         wide = b.icmp_signed(">", n_features, int64(WIDE_LINES * a_line))
@@ -67,7 +72,16 @@ def transpose_strip(
         def place(row: int, feature: ir.Value) -> ir.Value:
             return b.add(b.load(b.gep(offsets, [int64(row)])), feature)
 
+        zero = e.const(0.0)
+        sums, of_part = (
+            [cgutils.alloca_once_value(b, zero) for _ in range(VECTORS)] for _ in range(2)
+        )
         with cgutils.for_range_slice(b, int64(0), n_features, int64(n), I64) as (first, _):
+            at_part = b.icmp_signed("==", b.and_(first, int64(PART_FEATURES - 1)), int64(0))
+            with b.if_then(at_part):
+                for total, part in zip(sums, of_part, strict=True):
+                    b.store(b.fadd(b.load(total), b.load(part)), total)
+                    b.store(zero, part)
             at_line = b.icmp_signed("==", b.and_(first, int64(a_line - 1)), int64(0))
             with b.if_then(b.and_(at_line, wide)):
                 for row in range(VECTORS * n):
@@ -77,11 +91,22 @@ def transpose_strip(
                 square = [
                     e.load_masked(array.data, place(v * n + i, first), mask) for i in range(n)
                 ]
+                squares = [zero] * _CHAINS
                 for i, column in enumerate(_transposed(e, square)):
                     feature = b.add(first, int64(i))
                     moved = e.splat(b.load(b.gep(shift_data, [feature])))
+                    y = b.fsub(column, moved)
                     position = b.add(b.mul(feature, int64(VECTORS * n)), int64(v * n))
-                    e.store(b.fsub(column, moved), strip_data, position)
+                    e.store(y, strip_data, position)
+                    squares[i % _CHAINS] = e.fma(y, y, squares[i % _CHAINS])
+                while len(squares) > 1:
+                    squares = [
+                        b.fadd(*pair) for pair in zip(squares[::2], squares[1::2], strict=True)
+                    ]
+                b.store(b.fadd(b.load(of_part[v]), squares[0]), of_part[v])
+        for v in range(VECTORS):
+            sq_norm = b.fadd(b.load(sums[v]), b.load(of_part[v]))
+            e.store(sq_norm, sq_norms_data, int64(v * n))
         return context.get_dummy_value()
 
     return signature, codegen
@@ -136,6 +161,7 @@ def transpose_narrow(
     start: Any,  # IN   first row; strip_rows of them exist from there on
     shift: Any,  # IN   (dp,) dtype of rows
     strip: Any,  # OUT  (dp * strip_rows,) dtype of rows, as (dp, strip_rows)
+    sq_norms: Any,  # OUT  (>= strip_rows,) dtype of rows
 ) -> tuple[Any, Callable[..., Any]]:
     """Write `(rows[start : start + strip_rows] - shift).T` to `strip`, as `transpose_strip` does.
 
@@ -144,14 +170,16 @@ def transpose_narrow(
     # Each d by itself: a strip is d registers for each vector of rows, and so few shuffles between
     # them that one feature of all rows costs less than a load for each. Reading row by row took as
     # long as scoring rows of 4 features against 8 centers.
-    signature = types.void(rows, types.intp, shift, strip)
+    signature = types.void(rows, types.intp, shift, strip, sq_norms)
     n = VECTOR_BYTES // (rows.dtype.bitwidth // 8)
 
     def codegen(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> Any:
         e = Emitter(b, context.get_value_type(sig.args[0].dtype), n)
         array = context.make_array(sig.args[0])(context, b, args[0])
         n_features = b.extract_value(array.shape, 1)
-        shift_data, strip_data = (data_pointer(context, b, sig.args[i], args[i]) for i in (2, 3))
+        shift_data, strip_data, sq_norms_data = (
+            data_pointer(context, b, sig.args[i], args[i]) for i in (2, 3, 4)
+        )
         first = b.mul(args[1], n_features)
 
         def of_width(d: int) -> None:
@@ -161,9 +189,12 @@ def transpose_narrow(
             moved = [e.splat(b.load(b.gep(shift_data, [int64(f)]))) for f in range(d)]
             for v in range(VECTORS):
                 read = [e.load(array.data, b.add(first, int64((v * d + j) * n))) for j in range(d)]
+                sq_norm = e.const(0.0)
                 for f in range(d):
-                    y = e.picked(read, [i * d + f for i in range(n)])
-                    e.store(b.fsub(y, moved[f]), strip_data, int64((f * VECTORS + v) * n))
+                    y = b.fsub(e.picked(read, [i * d + f for i in range(n)]), moved[f])
+                    e.store(y, strip_data, int64((f * VECTORS + v) * n))
+                    sq_norm = e.fma(y, y, sq_norm)
+                e.store(sq_norm, sq_norms_data, int64(v * n))
 
         end = b.append_basic_block("transposed")
         choice = b.switch(n_features, end)
