@@ -94,6 +94,8 @@ GRID = (
 )
 
 
+SMALL = (Cell("blobs", 10_000, 10, 8), Cell("uniform", 10_000, 10, 8))
+
 LARGE_K = (Cell("blobs", 1_000_000, 64, 16_384),)
 
 

@@ -3,6 +3,7 @@
 python benchmarks/peers.py
 python benchmarks/peers.py --work whole-fit
 python benchmarks/peers.py --work large-k --contenders faiss
+python benchmarks/peers.py --work small --contenders scikit-learn
 python benchmarks/peers.py --cells 'blobs-*' --contenders scikit-learn --dtype float64
 python benchmarks/peers.py --quick
 """
@@ -21,7 +22,7 @@ from pathlib import Path
 import click
 
 from contenders import MODULES, OURS, PEERS, Work
-from data import GRID, LARGE_K, Cell
+from data import GRID, LARGE_K, SMALL, Cell
 from machine import describe_machine
 from pairs import Crew, Plan, run_cell
 from report import RESULTS, render_peers, write_peers
@@ -35,7 +36,10 @@ _WORK = {
     "whole-fit": Work(max_iter=300, tol=1e-4, prune=True),
     # As many clusters as an index of vectors has lists.
     "large-k": Work(max_iter=3, tol=0.0, prune=False),
+    # Where what a fit does besides computing counts.
+    "small": Work(max_iter=300, tol=1e-4, prune=True, fits_in_a_row=20),
 }
+_GRIDS = {"large-k": LARGE_K, "small": SMALL}
 
 
 @click.command()
@@ -69,7 +73,8 @@ _WORK = {
     default="iterations",
     show_default=True,
     help="20 iterations that compute every distance; or fits that stop by scikit-learn's default "
-    "tolerance and may leave distances out; or 3 iterations of 16,384 clusters.",
+    "tolerance and may leave distances out; or 3 iterations of 16,384 clusters; or such fits of "
+    "10,000 rows, 20 in a row.",
 )
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1))
 @click.option(
@@ -136,13 +141,14 @@ def _result(cells: list[CellResult], crew: Crew, plan: Plan) -> PeersResult:
         n_pairs=plan.n_pairs,
         max_iter=plan.work.max_iter,
         tol=plan.work.tol,
+        fits_in_a_row=plan.work.fits_in_a_row,
         contenders={name: crew.about[name] for name in (OURS, *plan.peers)},
         cells=cells,
     )
 
 
 def _selected(patterns: tuple[str, ...], work: str) -> list[Cell]:
-    grid = LARGE_K if work == "large-k" else GRID
+    grid = _GRIDS.get(work, GRID)
     cells = [
         cell
         for cell in grid

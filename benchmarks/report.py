@@ -114,9 +114,10 @@ def _contenders_table(result: PeersResult) -> str:
 
 def _ratio_caption(result: PeersResult, dtype: str) -> str:
     if result.tol > 0:
+        in_a_row = f" {result.fits_in_a_row} in a row," if result.fits_in_a_row > 1 else ""
         return (
             "Time of a whole fit, peer over ours: more than 1 means that ours is faster. Fits from "
-            f"the same centers to scikit-learn's tolerance {result.tol:g}, {dtype}, "
+            f"the same centers to scikit-learn's tolerance {result.tol:g},{in_a_row} {dtype}, "
             f"{result.n_threads} threads; median of {result.n_pairs} pairs run in turn (lowest to "
             "highest). Peers without such a tolerance made as many iterations as ours.\n"
         )
@@ -136,7 +137,7 @@ def _ratio_table(result: PeersResult, dtype: str) -> str:
     for cell in cells:
         outcome = cell.outcomes[OURS]
         if cell.whole_fits:
-            ours, share = f"{outcome.ms:.0f}", str(outcome.n_iter)
+            ours, share = f"{outcome.ms:.{1 if outcome.ms < 100 else 0}f}", str(outcome.n_iter)
         else:
             ours = f"{outcome.ms_per_iteration:.1f}"
             share = f"{cell.share_of_limit(OURS):.0%} ({cell.limited_by()})"

@@ -31,7 +31,7 @@ class Outcome:
     n_iter: int = 0
     inertia: float = math.nan  # of its final centers, by `costs.inertia`
     first_call_s: float = math.nan
-    seconds: list[float] = field(default_factory=list)  # of each fit
+    seconds: list[float] = field(default_factory=list)  # of a fit, each from one run
     ours_seconds: list[float] = field(default_factory=list)  # of our fit before each; empty in ours
 
     @property
@@ -104,6 +104,7 @@ class PeersResult:
     tol: float  # 0: exactly max_iter iterations, every distance computed
     contenders: dict[str, dict[str, Any]]  # name -> problem, or versions, import_s and blas
     cells: list[CellResult]
+    fits_in_a_row: int = 1
 
     def write(self, path: Path) -> None:
         content = asdict(self)

@@ -46,11 +46,14 @@ class Work:
         times the mean variance of the features. 0 for a fixed number of iterations.
     prune : bool
         Distances that cannot matter may be left out. Peers do what they do by default.
+    fits_in_a_row : int
+        Short fits are timed together, for one that comes after a rest waits for its threads.
     """
 
     max_iter: int
     tol: float
     prune: bool
+    fits_in_a_row: int = 1
 
 
 class Contender(Protocol):
