@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -170,6 +171,16 @@ class Quantisation:
     shift: Array
     scale: Array
     weight_exponent: int
+
+    @cached_property
+    def inverse(self) -> Array:
+        """Powers of two by which integers are multiplied to be numbers again, (s,) float64.
+
+        Zero where the scale is. Products with them are exact, as quotients by the scale are.
+        """
+        inverse = np.zeros(len(self.scale))
+        np.divide(1.0, self.scale, out=inverse, where=self.scale > 0)
+        return inverse
 
 
 @dataclass(frozen=True)
