@@ -439,7 +439,8 @@ def _check_weight(ranges: Ranges) -> None:
 def _mean(sample: AnyRows) -> Array:
     """Return the column means, summed in float64 and in an order that no dtype changes."""
     parts = (sample[i : i + 4096].astype(np.float64) for i in range(0, len(sample), 4096))
-    total: Array = np.sum([part.sum(axis=0) for part in parts], axis=0)
+    # Row by row like `sum`, which takes three times as long for few columns.
+    total: Array = np.sum([np.einsum("ij->j", part) for part in parts], axis=0)
     return total / len(sample)
 
 
@@ -506,9 +507,11 @@ def _check_resolution(surveyed: Surveyed, drawn: KeyedRows, names: tuple[str, ..
     scale = surveyed.quantisation.scale[: surveyed.n_features]
     # One row more was drawn than the sample holds.
     n_rows = min(_SPREAD_ROWS, len(surveyed.sample))
-    first = np.searchsorted(surveyed.sample_numbers, drawn.row_numbers[:n_rows])
-    quartiles = np.percentile(surveyed.sample[first].astype(np.float64), [25, 75], axis=0)
-    spread = quartiles[1] - quartiles[0]
+    first = np.searchsorted(surveyed.sample_numbers, np.sort(drawn.row_numbers[:n_rows]))
+    # Sorting a column takes half as long as `np.percentile`.
+    ordered = np.sort(surveyed.sample[first].T, axis=1)
+    quartiles = ordered[:, [round((n_rows - 1) / 4), round(3 * (n_rows - 1) / 4)]]
+    spread = np.diff(quartiles.astype(np.float64), axis=1)[:, 0]
     coarse = np.flatnonzero((spread > 0) & (1 / scale > 1e-6 * spread))
     if coarse.size:
         j = int(coarse[0])
