@@ -86,7 +86,7 @@ class CenterSet:
             return layout.finished()
         dtype = rows.dtype
         return self._laid_out(
-            dtype.name, lambda: _packed(self.centers, self.shift, dtype, self.drift)
+            dtype.char, lambda: _packed(self.centers, self.shift, dtype, self.drift)
         )
 
     def packed_heads(self, axes: PrincipalAxes) -> PackedCenters:

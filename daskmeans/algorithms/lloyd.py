@@ -315,16 +315,13 @@ def _means(surveyed: Surveyed, sums: Array, old: Array) -> tuple[Array, float, A
     """
     quantisation = surveyed.quantisation
     means, squares, sq_shifts = np.empty(old.shape), np.empty(len(old)), np.empty(len(old))
-    # Products with the inverse of a power of two are exact.
-    inverse = np.zeros(len(quantisation.scale))
-    np.divide(1.0, quantisation.scale, out=inverse, where=quantisation.scale > 0)
 
     def of_clusters(first: int, last: int) -> None:
         part = slice(first, last)
         means_of_sums(
             sums[part],
             quantisation.shift,
-            inverse,
+            quantisation.inverse,
             old[part],
             means[part],
             squares[part],
@@ -332,8 +329,8 @@ def _means(surveyed: Surveyed, sums: Array, old: Array) -> tuple[Array, float, A
         )
 
     by_clusters(of_clusters, *old.shape)
-    empty = sums[:, -1] == 0
-    if empty.any():
+    if np.count_nonzero(sums[:, -1]) < len(sums):
+        empty = sums[:, -1] == 0
         means[empty] = means[np.argmax(sums[:, -1])]
         sq_shifts[empty] = sq_distances_between(means[empty], old[empty])
     inertia = math.ldexp(max(float(squares.sum()), 0.0), int(quantisation.weight_exponent))
@@ -372,7 +369,7 @@ def _relocate_empty(
     scikit-learn's rule, with ties by row number. Returns the new sums, and how many clusters were
     given a row: none if every row lies on its center.
     """
-    if sums[:, -1].all():
+    if np.count_nonzero(sums[:, -1]) == len(sums):
         return sums, 0
     empty = np.flatnonzero(sums[:, -1] == 0)
     sums = sums.copy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,13 +33,17 @@ _REDUCTION_STARTS = 5
 # `many_rows` 18 and a pass 2.4.
 MOST_GREEDY = 1000
 
+# To make one takes longer than to set its state.
+_copied = np.random.RandomState(0)
+_copying = threading.Lock()
+
 
 def new_seed(random_state: np.random.RandomState) -> int:
     """Draw 64 bits that key the draws of rows, without advancing the state."""
     # scikit-learn's seeding draws from the state next, and from the same one gives the same seeds.
-    copied = np.random.RandomState()
-    copied.set_state(random_state.get_state())
-    high, low = copied.randint(0, 2**32, size=2, dtype=np.uint64)
+    with _copying:
+        _copied.set_state(random_state.get_state())
+        high, low = _copied.randint(0, 2**32, size=2, dtype=np.uint64)
     return int(high) << 32 | int(low)
 
 

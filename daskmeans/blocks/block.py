@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ _ONE = np.ones(1)
 _EXACT_IN_FLOAT32 = frozenset({"f2", "f4", "i1", "i2", "u1", "u2", "b1"})
 
 
+@cache
 def working_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Return the dtype that kernels read rows in: float32 where that is exact, else float64."""
     return np.dtype(np.float32 if dtype.str[1:] in _EXACT_IN_FLOAT32 else np.float64)

@@ -55,12 +55,26 @@ def _roundings_in_parts(d: int) -> int:
     return min(d, PART_FEATURES) + max(-(-d // PART_FEATURES) - 1, 0)
 
 
-@cache
 def _gamma(n_roundings: int, unit: float) -> float:
     return n_roundings * unit / (1 - n_roundings * unit)
 
 
-def rounding_bound(sq_norms: Array, d: int, n_roundings: int, dtype: np.dtype[Any]) -> Array:
+@cache
+def _of_dtype(d: int, n_roundings: int, dtype: np.dtype[Any]) -> tuple[float, float, float, float]:
+    """Return what `rounding_bound` takes from its other arguments than the centers.
+
+    Both gammas, what underflow can amount to, and the largest length whose square may be halved.
+    """
+    info = np.finfo(dtype)
+    return (
+        _gamma(n_roundings + 8, float(info.eps) / 2),
+        _gamma(d + 8, 2.0**-53),
+        (d + 8) * float(info.tiny),
+        math.sqrt(float(info.max)) / 2,
+    )
+
+
+def rounding_bound(largest: float, d: int, n_roundings: int, dtype: np.dtype[Any]) -> Array:
     """Coefficients b of the bound b0 + b1 |y| + b2 |y|^2 on how much rounding moves a score gap.
 
     A score of shifted row y against shifted center c is off by at most
@@ -73,16 +87,13 @@ def rounding_bound(sq_norms: Array, d: int, n_roundings: int, dtype: np.dtype[An
     does not: the bound is infinite there.
 
     A fourth coefficient, times |y|^2, covers the rounding of |y|^2 and of its sum with a score:
-    together they bound a squared distance. The last two are the largest |c| that the bound is for,
-    and the part of b0 that stays where a bound is for smaller ones.
+    together they bound a squared distance. The last two are `largest`, the largest |c| that the
+    bound is for, and the part of b0 that stays where a bound is for smaller ones.
     """
-    largest = math.sqrt(sq_norms.max())
-    info = np.finfo(dtype)
-    own, exact = _gamma(n_roundings + 8, float(info.eps) / 2), _gamma(d + 8, 2.0**-53)
-    vanishing = (d + 8) * float(info.tiny)
+    own, exact, vanishing, in_range = _of_dtype(d, n_roundings, dtype)
     constant = own * largest**2 + exact * largest**2 + vanishing
     # Below, |c|^2 / 2 + |y| |c| does not overflow unless |y|^2 does.
-    if largest > math.sqrt(float(info.max)) / 2:
+    if largest > in_range:
         constant = math.inf
     linear = 2 * own * largest + 2 * exact * largest
     return np.array(
@@ -116,8 +127,10 @@ def pack_centers(
     n_tiles = -(-k // TILE_CENTERS)
     tiles_a_group = (width or _least_width(d)) // TILE_CENTERS
     shifted = centers - shift
-    numbers = np.zeros(n_tiles * TILE_CENTERS, dtype=np.int32)
-    numbers[:k] = np.arange(k) if order is None else order
+    numbers = np.arange(n_tiles * TILE_CENTERS, dtype=np.int32)
+    numbers[k:] = 0
+    if order is not None:
+        numbers[:k] = order
     ordered = shifted if order is None else shifted[order]
     padded_shift = np.zeros(-(-d // lanes(dtype)) * lanes(dtype), dtype=dtype)
     padded_shift[:d] = shift
@@ -127,6 +140,9 @@ def pack_centers(
     # Squares of large numbers leave the range of float32.
     with np.errstate(over="ignore"):
         sq_norms = (ordered**2).sum(axis=1)
+        largest = math.sqrt(sq_norms.max())
+        in_parts = _roundings_in_parts(d)
+        bound = rounding_bound(largest, d, in_parts, dtype)
         return PackedCenters(
             _feature_major(ordered, sq_norms, TILE_CENTERS, dtype),
             numbers,
@@ -134,8 +150,9 @@ def pack_centers(
             tiles_a_group,
             -(-n_tiles // tiles_a_group),
             padded_shift,
-            rounding_bound(sq_norms, d, _roundings_in_parts(d), dtype),
-            rounding_bound(sq_norms, d, d, dtype),
+            bound,
+            # A sum of few features is one part.
+            bound if in_parts == d else rounding_bound(largest, d, d, dtype),
             np.ascontiguousarray(centers.T),
             _feature_major(ordered, sq_norms, width, dtype) if width else np.zeros(0, dtype),
             shifted.astype(dtype) if width else np.zeros((0, d), dtype),
@@ -156,8 +173,8 @@ def _feature_major(shifted: Array, sq_norms: Array, width: int, dtype: np.dtype[
     lines = np.zeros((n_parts * width, d + 1), dtype=dtype)
     lines[:k, 0] = sq_norms / 2
     lines[k:, 0] = np.inf
-    np.negative(shifted, out=lines[:k, 1:], casting="same_kind")
-    return np.ascontiguousarray(lines.reshape(n_parts, width, d + 1).swapaxes(1, 2)).ravel()
+    lines[:k, 1:] = -shifted
+    return lines.reshape(n_parts, width, d + 1).swapaxes(1, 2).ravel()
 
 
 @kernel

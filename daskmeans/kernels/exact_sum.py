@@ -19,6 +19,7 @@ _MASK = np.uint64(0xFFFFFFFF)
 _NOT_SIGN = np.uint64(0x7FFFFFFFFFFFFFFF)
 CHUNK_TERMS = 256  # sums of so many numbers below 2**52 are below 2**60
 _UNITS = 2.0**52
+_ONE = 1 << 1074  # in units of a sum
 
 
 @inlined
@@ -123,16 +124,19 @@ def carried(digits: Array) -> Array:
     return result
 
 
+def _in_units(digits: Array) -> int:
+    # Numbers of about the same size fill a few digits only.
+    return sum(int(digits[i]) << (32 * int(i)) for i in np.flatnonzero(digits))
+
+
 def exact(digits: Array) -> Fraction:
     """Return the sum as it is."""
-    # Numbers of about the same size fill a few digits only.
-    total = sum(int(digits[i]) << (32 * int(i)) for i in np.flatnonzero(digits))
-    return Fraction(total, 1 << 1074)
+    return Fraction(_in_units(digits), _ONE)
 
 
 def rounded(digits: Array) -> float:
     """Return the sum as the nearest float64 (infinity where it is too large)."""
     try:
-        return float(exact(digits))
+        return _in_units(digits) / _ONE
     except OverflowError:
         return float("inf")

@@ -38,6 +38,9 @@ MOST_DISTANCES = 0.6
 CLEAN, NOT_FINITE, OUT_OF_RANGE = 0, 1, 2
 
 
+_SUM_BYTES = np.dtype(np.int64).itemsize
+
+
 def sums_width(n_features: int) -> int:
     """Columns of a sums array: features, padding, sum of squares, weight."""
     return -(-(n_features + 2) // SUM_LANES) * SUM_LANES
@@ -45,7 +48,7 @@ def sums_width(n_features: int) -> int:
 
 def sums_bytes(n_clusters: int, n_features: int) -> int:
     """Bytes of the sums of all clusters."""
-    return n_clusters * sums_width(n_features) * np.dtype(np.int64).itemsize
+    return n_clusters * sums_width(n_features) * _SUM_BYTES
 
 
 def no_sums(n_clusters: int, width: int) -> Array:
@@ -54,7 +57,7 @@ def no_sums(n_clusters: int, width: int) -> Array:
     Small arrays that threads make at the same time may lie side by side, and each of two that write
     to one line waits for the other.
     """
-    apart = 2 * LINE_BYTES // np.dtype(np.int64).itemsize
+    apart = 2 * LINE_BYTES // _SUM_BYTES
     numbers = np.zeros(n_clusters * width + 2 * apart, np.int64)
     return numbers[apart:-apart].reshape(n_clusters, width)
 

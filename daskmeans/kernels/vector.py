@@ -9,6 +9,7 @@ else is ordinary numba.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import llvmlite.binding
@@ -43,6 +44,7 @@ def lanes(dtype: np.dtype[Any] | type) -> int:
     return VECTOR_BYTES // np.dtype(dtype).itemsize
 
 
+@cache
 def strip_rows(dtype: np.dtype[Any] | type) -> int:
     """Rows in a strip."""
     return VECTORS * lanes(dtype)

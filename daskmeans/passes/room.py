@@ -11,7 +11,7 @@ from daskmeans.errors import ClusterError, TooLargeError
 
 # A thread has the sum so far, the partial of a block, and the two added.
 _HELD_A_THREAD = 3
-# Less than this is not worth asking a cluster.
+# Less than this is not worth asking for.
 _LEAST_ASKED = 64 << 20
 
 
@@ -34,6 +34,8 @@ def check_room(partial_bytes: int, n_threads: int, client: Any) -> None:
         If a worker may not hold so much.
     """
     a_thread = _HELD_A_THREAD * partial_bytes
+    if a_thread * n_threads < _LEAST_ASKED:
+        return
     told = f"Sums of the clusters take {format_bytes(partial_bytes)}, and a thread holds "
     told += f"{_HELD_A_THREAD} of them: "
     way_out = "fewer clusters, or fewer restarts at a time (n_init)."
@@ -45,8 +47,6 @@ def check_room(partial_bytes: int, n_threads: int, client: Any) -> None:
                 f"{format_bytes(free)} are free. Use fewer threads "
                 f"(dask.config.set(num_workers=...)), {way_out}"
             )
-        return
-    if a_thread * n_threads < _LEAST_ASKED:
         return
     for address, worker in client.scheduler_info(n_workers=-1)["workers"].items():
         limit, needed = int(worker["memory_limit"] or 0), int(worker["nthreads"]) * a_thread

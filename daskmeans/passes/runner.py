@@ -257,7 +257,7 @@ class Runner:
         in_memory: bool,
         tally: Tally | None,
     ) -> PartialT:
-        n_threads = threads_of(self._scheduler)
+        n_threads = threads_of(self._scheduler) if len(readings) > 1 else 1
         kept = self._kept
         todo: list[ReadBlock] = list(readings)
         if kept is not None:
