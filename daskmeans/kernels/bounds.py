@@ -19,6 +19,7 @@ import numpy as np
 from daskmeans.kernels.compile import inlined, summed_in_any_order
 from daskmeans.kernels.prefetching import prefetch_row
 from daskmeans.kernels.row_scores import ROWS_AT_ONCE, best_of_others
+from daskmeans.kernels.scratch import scratch
 from daskmeans.kernels.strip_bounds import KEPT_DOWN, SLACK, TINY, strip_bounds
 
 # A row's memory is asked for while so many rows before it are measured.
@@ -40,9 +41,12 @@ def _kept_bound(bound, gone):
 @inlined
 def strip_scratch(rows_a_strip, n_groups):
     """Make room for `keep_strip_bounds`."""
-    lower = np.empty((n_groups, rows_a_strip), np.float32)
-    least, upper = np.empty(rows_a_strip, np.float32), np.empty(rows_a_strip, np.float32)
-    return lower, least, upper, np.zeros(rows_a_strip, np.int32)
+    lower = scratch((n_groups, rows_a_strip), np.float32)
+    least, upper = scratch(rows_a_strip, np.float32), scratch(rows_a_strip, np.float32)
+    positions = scratch(rows_a_strip, np.int32)
+    for i in range(rows_a_strip):
+        positions[i] = 0
+    return lower, least, upper, positions
 
 
 @inlined
@@ -128,12 +132,12 @@ def _shifted_and_distance(row, shift, center, shifted):
 def search_scratch(rows_a_chunk, n_features, dtype):
     """Make room for `search_groups`."""
     m = rows_a_chunk
-    drifting, near = np.empty(m + 1, np.int32), np.empty(m + 1, np.int32)
-    positions = np.empty(m, np.int32)
-    shifted = np.empty((m, n_features), dtype)
-    sq_norms, sq_distances = np.empty(m, dtype), np.empty(m, dtype)
-    best = np.empty(m + ROWS_AT_ONCE, dtype)
-    upper, least = np.empty(m, np.float32), np.empty(m, np.float32)
+    drifting, near = scratch(m + 1, np.int32), scratch(m + 1, np.int32)
+    positions = scratch(m, np.int32)
+    shifted = scratch((m, n_features), dtype)
+    sq_norms, sq_distances = scratch(m, dtype), scratch(m, dtype)
+    best = scratch(m + ROWS_AT_ONCE, dtype)
+    upper, least = scratch(m, np.float32), scratch(m, np.float32)
     return drifting, near, positions, shifted, sq_norms, sq_distances, best, upper, least
 
 

@@ -17,6 +17,7 @@ from numba.extending import intrinsic
 
 from daskmeans.kernels.compile import inlined, kernel
 from daskmeans.kernels.label_bits import lowest_bit
+from daskmeans.kernels.scratch import scratch
 from daskmeans.kernels.vector import I64, Emitter, data_pointer, int64
 from daskmeans.typing import Array
 
@@ -131,7 +132,11 @@ def means_of_sums(
     s = sums.shape[1]
     last = s - 1
     in_vectors = d - d % _LANES
-    terms, moves, bits = np.empty(_BITS), np.empty(_BITS), np.empty(2, np.int64)
+    terms, moves, bits = (
+        scratch(_BITS, np.float64),
+        scratch(_BITS, np.float64),
+        scratch(2, np.int64),
+    )
     for j in range(k):
         weight = sums[j, last] * inverse[last] if sums[j, last] > 0 else 1.0
         gained, part, n_terms = 0.0, 0.0, 0
@@ -164,7 +169,7 @@ def _sq_distances_between(
     old,  # IN  (k, d) or (1, d) float64
     sq_distances,  # OUT (k,) float64
 ):
-    places = np.empty(_FEATURES, np.int64)
+    places = scratch(_FEATURES, np.int64)
     for j in range(new.shape[0]):
         after, before = new[j], old[j if old.shape[0] > 1 else 0]
         total, part, count = 0.0, 0.0, 0
