@@ -94,7 +94,7 @@ def sq_distances_by_definition(
     return finite
 
 
-@rarely_called
+@inlined
 def nearest_by_definition(
     rows,  # IN  (r, d)
     i,  # IN  number of the row
@@ -154,7 +154,9 @@ def _nearest_in_groups(
     # definition too. So is a center whose |c| exceeds |y| + |y - best|: the bound is for shorter
     # ones, which helps rows near the shift and in small clusters.
     k = packed.transposed.shape[1]
-    b0, b1, b2, b3, largest, vanishing = packed.bound
+    bound = packed.bound
+    b0, b1, b2, b3 = bound[0], bound[1], bound[2], bound[3]
+    largest, vanishing = bound[4], bound[5]
     sq_norm = scores[i]
     norm = np.sqrt(sq_norm)
     limit = b0 + b1 * norm + b2 * sq_norm

@@ -81,8 +81,10 @@ def add_chunk(
             vanished = (scaled == 0.0) & (terms[i] != 0.0)
             finer += np.int64((fraction != np.float64(part)) | vanished)
     if large and finer == 0:
-        _add_integer(digits, np.uint64(wholes), exponent)
-        _add_integer(digits, np.uint64(parts), exponent - np.uint64(52))
+        # One after the other, for each call in the code takes time to compile.
+        for _ in range(2):
+            _add_integer(digits, np.uint64(wholes), exponent)
+            wholes, exponent = parts, exponent - np.uint64(52)
     else:
         for i in range(n):
             _add_bits(digits, bits_of(terms[i]))
