@@ -59,7 +59,9 @@ def keep_strip_bounds(
     consecutive,  # IN    they are consecutive
     n_rows,  # IN    rows that count
     first,  # IN    place of row 0 in margin and lower
-    packed,  # IN    PackedCenters with g groups
+    places,  # IN    positions of PackedCenters with g groups
+    bound,  # IN    bound of the same
+    n_groups,  # IN    g
     centers_a_group,  # IN
     scratch,  # OUT   of `strip_scratch`
     bounds,  # INOUT Bounds
@@ -67,10 +69,10 @@ def keep_strip_bounds(
     """Turn the scores of a strip into bounds, and keep them."""
     lower, least, upper, positions = scratch
     rows_a_strip = least.size
-    several = packed.n_groups > 1
+    several = n_groups > 1
     for i in range(n_rows):
         # A single group holds every place.
-        positions[i] = packed.positions[labels[at + i]] if several else 0
+        positions[i] = places[labels[at + i]] if several else 0
     # A row decided by the definition need not have the best score: none is taken for its own.
     left, i = doubtful, 0
     while left != 0 and i < n_rows:
@@ -83,9 +85,9 @@ def keep_strip_bounds(
     at_once = several and consecutive and n_rows == rows_a_strip
     strip_bounds(
         scores,
-        packed.bound,
+        bound,
         positions,
-        packed.n_groups,
+        n_groups,
         centers_a_group,
         bounds.group_drift,
         bounds.lower if at_once else lower,
@@ -99,7 +101,7 @@ def keep_strip_bounds(
     for i in range(n_rows):
         bounds.margin[first + chosen[i]] = least[i]
     if several and not at_once:
-        for g in range(packed.n_groups):
+        for g in range(n_groups):
             for i in range(n_rows):
                 bounds.lower[g, first + chosen[i]] = lower[g, i]
 
