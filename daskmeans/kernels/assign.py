@@ -17,6 +17,7 @@ import numpy as np
 from daskmeans.kernels.compile import kernel
 from daskmeans.kernels.csr import AnyRows
 from daskmeans.kernels.definition import decide_again
+from daskmeans.kernels.scratch import scratch
 from daskmeans.kernels.strip import PART_FEATURES, nearest_in_strip
 from daskmeans.kernels.transposed import NARROW, transpose_narrow, transpose_strip
 from daskmeans.kernels.vector import GROUP_CENTERS, TILE_CENTERS, lanes, strip_rows
@@ -182,16 +183,16 @@ def _label_block(rows, packed, rows_a_strip, labels):
     # Taken out of the loop: numba counts references to what is taken out of a tuple inside of it.
     tiles, numbers, shift, bound = packed.tiles, packed.numbers, packed.shift, packed.bound
     n_tiles, tiles_a_group = packed.n_tiles, packed.tiles_a_group
-    strip = np.empty(shift.size * rows_a_strip, rows.dtype)
-    scores = np.empty((1 + 2 * packed.n_groups) * rows_a_strip, rows.dtype)
-    distances = np.empty(packed.transposed.shape[1] + GROUP_CENTERS)
-    chosen = np.empty(rows_a_strip, np.int64)
-    ahead = np.empty(rows_a_strip, np.int64)
+    strip = scratch(shift.size * rows_a_strip, rows.dtype)
+    scores = scratch((1 + 2 * packed.n_groups) * rows_a_strip, rows.dtype)
+    distances = scratch(packed.transposed.shape[1] + GROUP_CENTERS, np.float64)
+    chosen = scratch(rows_a_strip, np.int64)
+    ahead = scratch(rows_a_strip, np.int64)
     n_rows, d = rows.shape
     # The last strip begins earlier if it has to, and a strip of fewer rows repeats its last row.
     last = max(0, n_rows - rows_a_strip)
     narrow = d <= NARROW and n_rows >= rows_a_strip
-    found = labels if n_rows >= rows_a_strip else np.empty(rows_a_strip, np.int32)
+    found = labels if n_rows >= rows_a_strip else scratch(rows_a_strip, np.int32)
     for place in range(0, n_rows, rows_a_strip):
         start = min(place, last)
         if narrow:

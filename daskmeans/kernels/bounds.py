@@ -19,6 +19,7 @@ import numpy as np
 from daskmeans.kernels.compile import inlined, summed_in_any_order
 from daskmeans.kernels.prefetching import prefetch_row
 from daskmeans.kernels.row_scores import ROWS_AT_ONCE, best_of_others
+from daskmeans.kernels.scratch import scratch
 from daskmeans.kernels.strip_bounds import KEPT_DOWN, SLACK, TINY, strip_bounds
 
 # A row's memory is asked for while so many rows before it are measured.
@@ -40,9 +41,12 @@ def _kept_bound(bound, gone):
 @inlined
 def strip_scratch(rows_a_strip, n_groups):
     """Make room for `keep_strip_bounds`."""
-    lower = np.empty((n_groups, rows_a_strip), np.float32)
-    least, upper = np.empty(rows_a_strip, np.float32), np.empty(rows_a_strip, np.float32)
-    return lower, least, upper, np.zeros(rows_a_strip, np.int32)
+    lower = scratch((n_groups, rows_a_strip), np.float32)
+    least, upper = scratch(rows_a_strip, np.float32), scratch(rows_a_strip, np.float32)
+    positions = scratch(rows_a_strip, np.int32)
+    for i in range(rows_a_strip):
+        positions[i] = 0
+    return lower, least, upper, positions
 
 
 @inlined
@@ -55,7 +59,9 @@ def keep_strip_bounds(
     consecutive,  # IN    they are consecutive
     n_rows,  # IN    rows that count
     first,  # IN    place of row 0 in margin and lower
-    packed,  # IN    PackedCenters with g groups
+    places,  # IN    positions of PackedCenters with g groups
+    bound,  # IN    bound of the same
+    n_groups,  # IN    g
     centers_a_group,  # IN
     scratch,  # OUT   of `strip_scratch`
     bounds,  # INOUT Bounds
@@ -63,10 +69,10 @@ def keep_strip_bounds(
     """Turn the scores of a strip into bounds, and keep them."""
     lower, least, upper, positions = scratch
     rows_a_strip = least.size
-    several = packed.n_groups > 1
+    several = n_groups > 1
     for i in range(n_rows):
         # A single group holds every place.
-        positions[i] = packed.positions[labels[at + i]] if several else 0
+        positions[i] = places[labels[at + i]] if several else 0
     # A row decided by the definition need not have the best score: none is taken for its own.
     left, i = doubtful, 0
     while left != 0 and i < n_rows:
@@ -79,9 +85,9 @@ def keep_strip_bounds(
     at_once = several and consecutive and n_rows == rows_a_strip
     strip_bounds(
         scores,
-        packed.bound,
+        bound,
         positions,
-        packed.n_groups,
+        n_groups,
         centers_a_group,
         bounds.group_drift,
         bounds.lower if at_once else lower,
@@ -95,7 +101,7 @@ def keep_strip_bounds(
     for i in range(n_rows):
         bounds.margin[first + chosen[i]] = least[i]
     if several and not at_once:
-        for g in range(packed.n_groups):
+        for g in range(n_groups):
             for i in range(n_rows):
                 bounds.lower[g, first + chosen[i]] = lower[g, i]
 
@@ -128,12 +134,12 @@ def _shifted_and_distance(row, shift, center, shifted):
 def search_scratch(rows_a_chunk, n_features, dtype):
     """Make room for `search_groups`."""
     m = rows_a_chunk
-    drifting, near = np.empty(m + 1, np.int32), np.empty(m + 1, np.int32)
-    positions = np.empty(m, np.int32)
-    shifted = np.empty((m, n_features), dtype)
-    sq_norms, sq_distances = np.empty(m, dtype), np.empty(m, dtype)
-    best = np.empty(m + ROWS_AT_ONCE, dtype)
-    upper, least = np.empty(m, np.float32), np.empty(m, np.float32)
+    drifting, near = scratch(m + 1, np.int32), scratch(m + 1, np.int32)
+    positions = scratch(m, np.int32)
+    shifted = scratch((m, n_features), dtype)
+    sq_norms, sq_distances = scratch(m, dtype), scratch(m, dtype)
+    best = scratch(m + ROWS_AT_ONCE, dtype)
+    upper, least = scratch(m, np.float32), scratch(m, np.float32)
     return drifting, near, positions, shifted, sq_norms, sq_distances, best, upper, least
 
 

@@ -10,6 +10,7 @@ from daskmeans.kernels.compile import kernel
 from daskmeans.kernels.csr import AnyRows
 from daskmeans.kernels.exact_sum import CHUNK_TERMS, add_chunk
 from daskmeans.kernels.own_distances import OWN_ROWS, own_sq_distances
+from daskmeans.kernels.scratch import scratch
 from daskmeans.kernels.vector import LINE_BYTES
 from daskmeans.typing import Array, Labels
 
@@ -27,11 +28,12 @@ def _add_costs(
 ):
     # A chunk at a time: terms of all rows would be written to new memory, and read again, which
     # took longer than to compute them.
-    terms = np.empty(CHUNK_TERMS)
-    bits = terms.view(np.uint64)
+    terms = scratch(CHUNK_TERMS, np.float64)
     # Counts of another thread may lie beside those that were given, and two threads that write to
     # one cache line wait for each other.
-    sizes = np.zeros(counts.size + 2 * _APART, np.int64)
+    sizes = scratch(counts.size + 2 * _APART, np.int64)
+    for j in range(counts.size):
+        sizes[_APART + j] = 0
     n_rows = rows.shape[0]
     for start in range(0, n_rows, CHUNK_TERMS):
         stop = min(start + CHUNK_TERMS, n_rows)
@@ -45,7 +47,7 @@ def _add_costs(
         else:
             for i in range(start, stop):
                 terms[i - start] *= weights[0]
-        add_chunk(digits, terms, bits, stop - start)
+        add_chunk(digits, terms, stop - start)
         for i in range(start, stop):
             sizes[_APART + labels[i]] += 1
     for j in range(counts.size):

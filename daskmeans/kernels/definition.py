@@ -94,7 +94,7 @@ def sq_distances_by_definition(
     return finite
 
 
-@rarely_called
+@inlined
 def nearest_by_definition(
     rows,  # IN  (r, d)
     i,  # IN  number of the row
@@ -124,15 +124,30 @@ def decide_again(
     at,  # IN    first of the strip's labels
 ):
     """Label doubtful rows by the definition; return the first that is not finite, or -1."""
-    k = packed.transposed.shape[1]
+    # Taken out once: a tuple that is given to an inlined function is taken apart and put together.
+    transposed, bound, n_groups = packed.transposed, packed.bound, packed.n_groups
+    grouped = packed.positions.size == 0 and n_groups > 1
+    width = packed.tiles_a_group * TILE_CENTERS
+    k = transposed.shape[1]
     for i in range(count):
         if not (doubtful >> np.uint64(i)) & np.uint64(1):
             continue
         label = -1
-        if packed.positions.size == 0 and packed.n_groups > 1:
-            label = _nearest_in_groups(rows, chosen[i], i, chosen.size, scores, packed, distances)
+        if grouped:
+            label = _nearest_in_groups(
+                rows,
+                chosen[i],
+                i,
+                chosen.size,
+                scores,
+                bound,
+                transposed,
+                n_groups,
+                width,
+                distances,
+            )
         if label < 0:
-            label = nearest_by_definition(rows, chosen[i], packed.transposed, distances[:k])
+            label = nearest_by_definition(rows, chosen[i], transposed, distances[:k])
         if label < 0:
             return chosen[i]
         labels[at + i] = label
@@ -146,20 +161,24 @@ def _nearest_in_groups(
     i,  # IN  its place in the strip
     rows_a_strip,  # IN
     scores,  # IN  ((1 + 2 g) * rows_a_strip,)
-    packed,  # IN  PackedCenters with g groups of centers in their own order
+    bound,  # IN  (6,) of PackedCenters
+    transposed,  # IN  (d, k) float64 centers, in whose order the groups are
+    n_groups,  # IN  g
+    width,  # IN  centers in a group
     distances,  # OUT (>= k + GROUP_CENTERS,) float64 scratch
 ):
     """Return the label of a row by the definition, or -1 if scores tell nothing of it."""
     # Whatever has a score above the best one by more than rounding explains is farther away by the
     # definition too. So is a center whose |c| exceeds |y| + |y - best|: the bound is for shorter
     # ones, which helps rows near the shift and in small clusters.
-    k = packed.transposed.shape[1]
-    b0, b1, b2, b3, largest, vanishing = packed.bound
+    k = transposed.shape[1]
+    b0, b1, b2, b3 = bound[0], bound[1], bound[2], bound[3]
+    largest, vanishing = bound[4], bound[5]
     sq_norm = scores[i]
     norm = np.sqrt(sq_norm)
     limit = b0 + b1 * norm + b2 * sq_norm
     best = scores[rows_a_strip + i]
-    for g in range(1, packed.n_groups):
+    for g in range(1, n_groups):
         best = min(best, scores[(1 + 2 * g) * rows_a_strip + i])
     sq_distance = max(sq_norm + 2 * (best + limit) + b3 * sq_norm, vanishing)
     longest = (1 + _A_LITTLE + b3) * (norm + np.sqrt(sq_distance))
@@ -169,13 +188,12 @@ def _nearest_in_groups(
     label = -1
     if not np.isfinite(limit):
         return label
-    width = packed.tiles_a_group * TILE_CENTERS
-    for g in range(packed.n_groups):
+    for g in range(n_groups):
         if scores[(1 + 2 * g) * rows_a_strip + i] - best > limit:
             continue
         end = min((g + 1) * width, k)
         for j in range(g * width, end, GROUP_CENTERS):
-            sq_distances_to_some(rows, row, packed.transposed, j, distances)
+            sq_distances_to_some(rows, row, transposed, j, distances)
         for j in range(g * width, end):
             if label < 0 or distances[j] < distances[label]:
                 label = j

@@ -12,6 +12,7 @@ from fractions import Fraction
 import numpy as np
 
 from daskmeans.kernels.compile import inlined, kernel
+from daskmeans.kernels.scratch import bits_of, number_of
 from daskmeans.typing import Array
 
 DIGITS = 70  # 2**-1074 up to 2**1024, and room for carries
@@ -48,14 +49,13 @@ def _add_bits(digits, bits):
 @inlined
 def add_exactly(digits, value):
     """Add `value`, IN float64 >= 0 and finite, to `digits`, INOUT (DIGITS,) int64."""
-    _add_bits(digits, np.float64(value).view(np.uint64))
+    _add_bits(digits, bits_of(value))
 
 
 @inlined
 def add_chunk(
     digits,  # INOUT (DIGITS,) int64
     terms,  # IN    (>= n,) float64, finite and not negative
-    bits,  # IN    (>= n,) uint64, the same memory
     n,  # IN    at most CHUNK_TERMS
 ):
     """Add some terms to a sum, as if one by one."""
@@ -65,12 +65,12 @@ def add_chunk(
     # terms to digits one by one took as long as labelling rows of 4 features.
     most = np.uint64(0)
     for i in range(n):
-        most = max(most, bits[i] & _NOT_SIGN)
+        most = max(most, bits_of(terms[i]) & _NOT_SIGN)
     exponent = most >> np.uint64(52)
     large = exponent >= np.uint64(52)
     wholes, parts, finer = np.int64(0), np.int64(0), np.int64(0)
     if large:
-        scale = np.uint64((np.uint64(2097) - exponent) << np.uint64(52)).view(np.float64)
+        scale = number_of((np.uint64(2097) - exponent) << np.uint64(52))
         for i in range(n):
             scaled = terms[i] * scale
             whole = np.int64(scaled)
@@ -82,11 +82,13 @@ def add_chunk(
             vanished = (scaled == 0.0) & (terms[i] != 0.0)
             finer += np.int64((fraction != np.float64(part)) | vanished)
     if large and finer == 0:
-        _add_integer(digits, np.uint64(wholes), exponent)
-        _add_integer(digits, np.uint64(parts), exponent - np.uint64(52))
+        # One after the other, for each call in the code takes time to compile.
+        for _ in range(2):
+            _add_integer(digits, np.uint64(wholes), exponent)
+            wholes, exponent = parts, exponent - np.uint64(52)
     else:
         for i in range(n):
-            _add_bits(digits, bits[i])
+            _add_bits(digits, bits_of(terms[i]))
 
 
 @kernel
@@ -98,10 +100,9 @@ def add_terms(
 
     A term adds less than 2**33 to a digit, so 2**29 terms fit before the digits must be carried.
     """
-    bits = terms.view(np.uint64)
     for start in range(0, terms.size, CHUNK_TERMS):
         n = min(CHUNK_TERMS, terms.size - start)
-        add_chunk(digits, terms[start:], bits[start:], n)
+        add_chunk(digits, terms[start:], n)
 
 
 @kernel
@@ -112,7 +113,7 @@ def add_terms_of_each(
 ):
     """Add each of `terms` to the sum of its cluster, as `add_terms` does."""
     for i in range(terms.size):
-        _add_bits(digits[labels[i]], terms.view(np.uint64)[i])
+        _add_bits(digits[labels[i]], bits_of(terms[i]))
 
 
 def carried(digits: Array) -> Array:

@@ -22,6 +22,7 @@ from daskmeans.kernels.label_bits import differing, lowest_bit
 from daskmeans.kernels.moved_rows import move_rows, room_to_wait, wait_to_move
 from daskmeans.kernels.prefetching import prefetch_labels
 from daskmeans.kernels.quantised_sums import SUM_LANES, add_rows
+from daskmeans.kernels.scratch import scratch
 from daskmeans.kernels.strip import nearest_in_strip
 from daskmeans.kernels.transposed import NARROW, transpose_narrow, transpose_strip
 from daskmeans.kernels.vector import GROUP_CENTERS, LINE_BYTES, TILE_CENTERS, strip_rows
@@ -95,24 +96,25 @@ def _lloyd_block(
     n_rows, d = rows.shape
     # Taken out of the loops: numba counts references to what is taken out of a tuple inside of one.
     tiles, numbers, moved_by, bound = packed.tiles, packed.numbers, packed.shift, packed.bound
-    n_tiles, tiles_a_group = packed.n_tiles, packed.tiles_a_group
+    n_tiles, tiles_a_group, n_groups = packed.n_tiles, packed.tiles_a_group, packed.n_groups
     k = packed.transposed.shape[1]
-    strip = np.empty(moved_by.size * rows_a_strip, rows.dtype)
-    scores = np.empty((1 + 2 * packed.n_groups) * rows_a_strip, rows.dtype)
-    found = np.empty(rows_a_chunk, np.int32)
-    chosen = np.empty(rows_a_strip, np.int64)
-    ahead = np.empty(rows_a_strip, np.int64)
-    distances = np.empty(k + GROUP_CENTERS, np.float64)
+    strip = scratch(moved_by.size * rows_a_strip, rows.dtype)
+    scores = scratch((1 + 2 * n_groups) * rows_a_strip, rows.dtype)
+    found = scratch(rows_a_chunk, np.int32)
+    chosen = scratch(rows_a_strip, np.int64)
+    ahead = scratch(rows_a_strip, np.int64)
+    distances = scratch(k + GROUP_CENTERS, np.float64)
 
     waiting = room_to_wait(rows, counted)
     n_waiting = np.int64(0)  # for a literal 0 numba would compile another `move_rows`
 
-    searched = np.empty(rows_a_chunk + 1 if bounded else 0, np.int32)
+    searched = scratch(rows_a_chunk + 1 if bounded else 0, np.int32)
     if bounds is not None:
-        several = bounded and packed.n_groups > 1
+        several = bounded and n_groups > 1
         search = search_scratch(rows_a_chunk if several else 0, d, rows.dtype)
-        outward = strip_scratch(rows_a_strip, packed.n_groups)
-        centers_a_group = packed.tiles_a_group * TILE_CENTERS
+        outward = strip_scratch(rows_a_strip, n_groups)
+        centers_a_group = tiles_a_group * TILE_CENTERS
+        places = packed.positions
 
     keeping = bounds is not None
     searching = bounded
@@ -124,7 +126,7 @@ def _lloyd_block(
         useless = False
         if bounds is not None and searching:
             measured = 0
-            if packed.n_groups == 1:
+            if n_groups == 1:
                 n_labelled = drifting_rows(
                     bounds.margin, labels, bounds.label_drift, first + start, in_chunk, searched
                 )
@@ -196,7 +198,9 @@ def _lloyd_block(
                     not searching,
                     in_strip,
                     first,
-                    packed,
+                    places,
+                    bound,
+                    n_groups,
                     centers_a_group,
                     outward,
                     bounds,

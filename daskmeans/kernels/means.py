@@ -17,6 +17,7 @@ from numba.extending import intrinsic
 
 from daskmeans.kernels.compile import inlined, kernel
 from daskmeans.kernels.label_bits import lowest_bit
+from daskmeans.kernels.scratch import scratch
 from daskmeans.kernels.vector import I64, Emitter, data_pointer, int64
 from daskmeans.typing import Array
 
@@ -38,7 +39,7 @@ def _means_of_features(
     old: Any,  # IN  (k, d) float64
     old_at: Any,  # IN  where the cluster's old center begins, and its new one
     first: Any,  # IN  first feature
-    stop: Any,  # IN  one past the last, at most _BITS and whole vectors of _LANES later
+    stop: Any,  # IN  one past the last, at most _BITS later
     shift: Any,  # IN  (s,) float64
     inverse: Any,  # IN  (s,) float64
     weight: Any,  # IN
@@ -74,12 +75,15 @@ def _means_of_features(
             b.store(b.or_(b.load(target), b.shl(lanes, place)), target)
 
         with cgutils.for_range_slice(b, first, stop, int64(_LANES), I64) as (f, _):
+            # Past the features there are other sums, and past a row of centers is the next one.
+            mask = e.lanes_below(b.sub(stop, f))
             address = b.gep(sums, [b.add(own_at, f)])
             own = b.load(b.bitcast(address, integers.as_pointer()))
             own.align = 8
-            before, origin = e.load(old, b.add(old_at, f)), e.load(shift, f)
-            has_sum = as_bits(b.icmp_signed("!=", own, ir.Constant(integers, [0] * _LANES)))
-            was_off = as_bits(b.fcmp_unordered("!=", before, origin))
+            before, origin = e.load_masked(old, b.add(old_at, f), mask), e.load(shift, f)
+            none = ir.Constant(integers, [0] * _LANES)
+            has_sum = as_bits(b.and_(b.icmp_signed("!=", own, none), mask))
+            was_off = as_bits(b.and_(b.fcmp_unordered("!=", before, origin), mask))
             some = b.icmp_signed("!=", b.or_(has_sum, was_off), int64(0))
             with b.if_else(some) as (then, otherwise):
                 with then:
@@ -87,16 +91,17 @@ def _means_of_features(
                     offset = b.fdiv(total, weight)
                     center = b.fadd(origin, offset)
                     difference = b.fsub(center, before)
-                    e.store(center, means, b.add(old_at, f))
+                    e.store_masked(center, means, b.add(old_at, f), mask)
                     place = b.sub(f, first)
                     e.store(b.fmul(offset, total), terms, place)
                     e.store(b.fmul(difference, difference), moves, place)
-                    has_moved = as_bits(b.fcmp_unordered("!=", difference, e.const(0.0)))
+                    is_off = b.fcmp_unordered("!=", difference, e.const(0.0))
+                    has_moved = as_bits(b.and_(is_off, mask))
                     put(has_sum, place, summed)
                     put(has_moved, place, moved)
                 with otherwise:
                     # Most sums of sparse rows are zero. As above, of -0.0 comes 0.0.
-                    e.store(b.fadd(origin, e.const(0.0)), means, b.add(old_at, f))
+                    e.store_masked(b.fadd(origin, e.const(0.0)), means, b.add(old_at, f), mask)
         b.store(b.load(summed), bits)
         b.store(b.load(moved), b.gep(bits, [int64(1)]))
         return context.get_dummy_value()
@@ -130,28 +135,20 @@ def means_of_sums(
     k, d = old.shape
     s = sums.shape[1]
     last = s - 1
-    in_vectors = d - d % _LANES
-    terms, moves, bits = np.empty(_BITS), np.empty(_BITS), np.empty(2, np.int64)
+    terms, moves, bits = (
+        scratch(_BITS, np.float64),
+        scratch(_BITS, np.float64),
+        scratch(2, np.int64),
+    )
     for j in range(k):
         weight = sums[j, last] * inverse[last] if sums[j, last] > 0 else 1.0
         gained, part, n_terms = 0.0, 0.0, 0
         moved, moved_part, n_moved = 0.0, 0.0, 0
         for first in range(0, d, _BITS):
-            stop = min(first + _BITS, in_vectors)
-            bits[:] = 0
-            if first < stop:
-                _means_of_features(
-                    *(sums, j * s, old, j * d, first, stop),
-                    *(shift, inverse, weight, means, terms, moves, bits),
-                )
-            for f in range(max(first, in_vectors), min(first + _BITS, d)):
-                total = sums[j, f] * inverse[f]
-                offset = total / weight
-                means[j, f] = shift[f] + offset
-                difference = means[j, f] - old[j, f]
-                terms[f - first], moves[f - first] = offset * total, difference * difference
-                bits[0] |= np.int64(sums[j, f] != 0) << (f - first)
-                bits[1] |= np.int64(difference != 0.0) << (f - first)
+            _means_of_features(
+                *(sums, j * s, old, j * d, first, min(first + _BITS, d)),
+                *(shift, inverse, weight, means, terms, moves, bits),
+            )
             gained, part, n_terms = _add_terms(terms, bits[0], gained, part, n_terms)
             moved, moved_part, n_moved = _add_terms(moves, bits[1], moved, moved_part, n_moved)
         squares[j] = sums[j, last - 1] * inverse[last - 1] - (gained + part)
@@ -164,7 +161,7 @@ def _sq_distances_between(
     old,  # IN  (k, d) or (1, d) float64
     sq_distances,  # OUT (k,) float64
 ):
-    places = np.empty(_FEATURES, np.int64)
+    places = scratch(_FEATURES, np.int64)
     for j in range(new.shape[0]):
         after, before = new[j], old[j if old.shape[0] > 1 else 0]
         total, part, count = 0.0, 0.0, 0

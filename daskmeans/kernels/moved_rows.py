@@ -6,6 +6,7 @@ import numpy as np
 
 from daskmeans.kernels.compile import inlined, rarely_called
 from daskmeans.kernels.quantised_sums import add_rows
+from daskmeans.kernels.scratch import scratch
 
 # Rows that wait stay in the first-level cache.
 _WAITING_BYTES = 16 << 10
@@ -19,8 +20,8 @@ def room_to_wait(
     """Make room for rows that wait: the rows, weights, old labels and new ones of a few."""
     d = rows.shape[1]
     capacity = max(8, min(128, _WAITING_BYTES // (d * rows.itemsize))) if moves else 0
-    old, new = np.empty(capacity, np.int32), np.empty(capacity, np.int32)
-    return np.empty((capacity, d), rows.dtype), np.empty(capacity, np.float64), old, new
+    old, new = scratch(capacity, np.int32), scratch(capacity, np.int32)
+    return scratch((capacity, d), rows.dtype), scratch(capacity, np.float64), old, new
 
 
 @inlined

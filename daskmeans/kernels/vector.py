@@ -121,6 +121,20 @@ class Emitter:
             [self.pointer(base, offset), ir.Constant(I32, self.itemsize), mask, self.const(0.0)],
         )
 
+    def store_masked(
+        self, value: ir.Value, base: ir.Value, offset: ir.Value, mask: ir.Value
+    ) -> None:
+        """Store the lanes that `mask` names; other lanes' memory is not written."""
+        pointer = self.vector.as_pointer()
+        masks = ir.VectorType(ir.IntType(1), self.n)
+        store = cgutils.get_or_insert_function(
+            self.b.module,
+            ir.FunctionType(ir.VoidType(), [self.vector, pointer, I32, masks]),
+            f"llvm.masked.store.{self.name}.p0",
+        )
+        place = self.pointer(base, offset)
+        self.b.call(store, [value, place, ir.Constant(I32, self.itemsize), mask])
+
     def load_indices_masked(self, base: ir.Value, offset: ir.Value, mask: ir.Value) -> ir.Value:
         """Load the int32 lanes that `mask` names, zero elsewhere."""
         pointer = self.indices.as_pointer()
