@@ -22,8 +22,8 @@ from daskmeans.kernels.row_scores import ROWS_AT_ONCE, best_of_others
 from daskmeans.kernels.scratch import scratch
 from daskmeans.kernels.strip_bounds import KEPT_DOWN, SLACK, TINY, strip_bounds
 
-# A row's memory is asked for while so many rows before it are measured.
-_ROWS_AHEAD = 8
+# A row's memory is asked for while rows of so many bytes before it are measured, or so many rows.
+_BYTES_AHEAD, _ROWS_AHEAD = 4096, 8
 
 
 @inlined
@@ -176,10 +176,11 @@ def search_groups(
     up, above, floor = number(1 + SLACK), number(1) + b3, number(1e-17)
     unit = b3 / number(rows.shape[1] + 8)  # above twice the unit of rounding
     largest = b1 / b3  # at least the norm of the longest shifted center
+    ahead = max(_ROWS_AHEAD, _BYTES_AHEAD // (rows.shape[1] * rows.itemsize))
     for t in range(count):
         i = drifting[t]
         label = labels[first + i]
-        prefetch_row(rows, start + drifting[min(t + _ROWS_AHEAD, count - 1)])
+        prefetch_row(rows, start + drifting[min(t + ahead, count - 1)])
         sq_norms[t], sq_distances[t] = _shifted_and_distance(
             rows[start + i], packed.shift, packed.shifted[label], shifted[t]
         )
