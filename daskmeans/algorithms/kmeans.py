@@ -140,7 +140,9 @@ def fit(
     """
     init = seeding.init
     from_sample = isinstance(init, str) and init != "k-means||"
-    seed = new_seed(random_state)
+    # Nothing is drawn where centers are given, so that each fit from them ends with the same bits:
+    # the survey's sample decides how rows are rounded.
+    seed = 0 if isinstance(init, np.ndarray) else new_seed(random_state)
     if resumed is not None:
         seed, from_sample = resumed.seed, resumed.from_sample
     surveyed = survey(run, n_clusters, seed, seeding=from_sample)

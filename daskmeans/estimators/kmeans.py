@@ -111,7 +111,8 @@ class KMeans(FittedCenters):
     verbose : int, default=0
         Print a line after each iteration.
     random_state : int, RandomState instance or None, default=None
-        Determines seeding. An int gives the same result each time.
+        Determines seeding. An int gives the same result each time, and so does an array as `init`
+        whatever this is.
     algorithm : {"auto", "lloyd", "elkan"}, default="auto"
         "lloyd" computes every distance in every iteration. "auto" keeps bounds on distances for
         each row, and computes those that the bounds do not rule out wherever that is less work.

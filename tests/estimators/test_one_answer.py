@@ -156,6 +156,20 @@ def assert_nearly_same_model(one, other):
     np.testing.assert_allclose(one.inertia_, other.inertia_, rtol=1e-12)
 
 
+def test_given_centers_lead_to_one_answer_whatever_the_random_state():
+    # Of more rows than the sample of the survey holds.
+    rows = np.random.default_rng(3).normal(10, 1, (30_000, 6)).astype(np.float32)
+    fits = [
+        KMeans(20, init=rows[:20], n_init=1, max_iter=3, tol=0, random_state=state)
+        for state in (None, None, 1, 2)
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        answers = [answer(model.fit(rows)) for model in fits]
+    for other in answers[1:]:
+        assert_equal_to_the_bit(answers[0], other)
+
+
 @settings(max_examples=15)
 @given(seed=st.integers(0, 2**32 - 1), offset=st.sampled_from([0.0, 50.0]))
 def test_weight_two_equals_row_twice(seed, offset):
