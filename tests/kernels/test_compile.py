@@ -130,3 +130,40 @@ def test_damaged_cache_is_not_fatal(tmp_path):
     for path in tmp_path.rglob("*.nbi"):
         path.write_bytes(b"")
     assert finished(start(FIT, tmp_path)) == expected
+
+
+COLLECTING = """
+import gc
+from daskmeans.kernels.compile import kernel
+
+seen = []
+gc.callbacks.append(lambda phase, info: seen.append(phase))
+
+@kernel
+def doubled(x):
+    return 2 * x
+
+@kernel
+def no_such_thing(x):
+    return x.nothing
+
+for number, wanted in ((3, True), (3.5, False)):
+    (gc.enable if wanted else gc.disable)()
+    gc.collect()
+    seen.clear()
+    assert doubled(number) == 2 * number
+    assert gc.isenabled() is wanted
+    assert wanted or not seen
+gc.enable()
+try:
+    no_such_thing(1)
+except Exception as error:
+    assert "nothing" in str(error)
+else:
+    raise AssertionError("compiled")
+assert gc.isenabled()
+"""
+
+
+def test_collector_is_left_as_it_was_found(tmp_path):
+    run(COLLECTING, tmp_path)
