@@ -17,6 +17,7 @@ import numpy as np
 from daskmeans.kernels.compile import kernel
 from daskmeans.kernels.csr import AnyRows
 from daskmeans.kernels.definition import decide_again
+from daskmeans.kernels.prefetching import strips_ahead
 from daskmeans.kernels.scratch import scratch
 from daskmeans.kernels.strip import PART_FEATURES, nearest_in_strip
 from daskmeans.kernels.transposed import NARROW, transpose_narrow, transpose_strip
@@ -189,6 +190,7 @@ def _label_block(rows, packed, rows_a_strip, labels):
     chosen = scratch(rows_a_strip, np.int64)
     ahead = scratch(rows_a_strip, np.int64)
     n_rows, d = rows.shape
+    rows_ahead = rows_a_strip * strips_ahead(rows_a_strip * d * rows.itemsize)
     # The last strip begins earlier if it has to, and a strip of fewer rows repeats its last row.
     last = max(0, n_rows - rows_a_strip)
     narrow = d <= NARROW and n_rows >= rows_a_strip
@@ -200,7 +202,7 @@ def _label_block(rows, packed, rows_a_strip, labels):
         else:
             for i in range(rows_a_strip):
                 chosen[i] = min(start + i, n_rows - 1)
-                ahead[i] = start + rows_a_strip + i
+                ahead[i] = start + rows_ahead + i
             transpose_strip(rows, chosen, shift, strip, scores)
         doubtful = nearest_in_strip(
             strip,

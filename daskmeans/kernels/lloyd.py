@@ -20,7 +20,7 @@ from daskmeans.kernels.csr import AnyRows
 from daskmeans.kernels.definition import decide_again
 from daskmeans.kernels.label_bits import differing, lowest_bit
 from daskmeans.kernels.moved_rows import move_rows, room_to_wait, wait_to_move
-from daskmeans.kernels.prefetching import prefetch_labels
+from daskmeans.kernels.prefetching import prefetch_labels, strips_ahead
 from daskmeans.kernels.quantised_sums import SUM_LANES, add_rows
 from daskmeans.kernels.scratch import scratch
 from daskmeans.kernels.strip import nearest_in_strip
@@ -103,6 +103,7 @@ def _lloyd_block(
     found = scratch(rows_a_chunk, np.int32)
     chosen = scratch(rows_a_strip, np.int64)
     ahead = scratch(rows_a_strip, np.int64)
+    rows_ahead = rows_a_strip * strips_ahead(rows_a_strip * d * rows.itemsize)
     distances = scratch(k + GROUP_CENTERS, np.float64)
 
     waiting = room_to_wait(rows, counted)
@@ -159,11 +160,11 @@ def _lloyd_block(
                 # A strip that is not full repeats its last row.
                 for i in range(rows_a_strip):
                     chosen[i] = start + at + min(i, in_strip - 1)
-                    ahead[i] = start + at + rows_a_strip + i
+                    ahead[i] = start + at + rows_ahead + i
                 if searching:
                     for i in range(rows_a_strip):
                         chosen[i] = start + searched[at + min(i, in_strip - 1)]
-                        ahead[i] = start + searched[min(at + rows_a_strip + i, n_labelled - 1)]
+                        ahead[i] = start + searched[min(at + rows_ahead + i, n_labelled - 1)]
                 transpose_strip(rows, chosen, moved_by, strip, scores)
             doubtful = nearest_in_strip(
                 strip,

@@ -10,6 +10,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from daskmeans.kernels.compile import inlined
 from daskmeans.kernels.vector import (
     I64,
     LINE_BYTES,
@@ -19,6 +20,15 @@ from daskmeans.kernels.vector import (
     data_pointer,
     int64,
 )
+
+# Strips of few features take less time than memory takes to answer.
+_BYTES_AHEAD = 8192
+
+
+@inlined
+def strips_ahead(n_bytes):
+    """Return how many strips of so many bytes before it a strip is asked for."""
+    return max(1, _BYTES_AHEAD // n_bytes)
 
 
 @intrinsic
