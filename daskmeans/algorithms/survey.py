@@ -438,8 +438,10 @@ def _check_weight(ranges: Ranges) -> None:
 
 def _mean(sample: AnyRows) -> Array:
     """Return the column means, summed in float64 and in an order that no dtype changes."""
-    parts = (sample[i : i + 4096].astype(np.float64) for i in range(0, len(sample), 4096))
-    # Row by row like `sum`, which takes three times as long for few columns.
+    parts = (
+        sample[i : i + 4096].astype(np.float64, order="C") for i in range(0, len(sample), 4096)
+    )
+    # Row by row, like `sum`, which takes three times as long for few columns.
     total: Array = np.sum([np.einsum("ij->j", part) for part in parts], axis=0)
     return total / len(sample)
 
@@ -511,8 +513,8 @@ def _check_resolution(surveyed: Surveyed, drawn: KeyedRows, names: tuple[str, ..
     # Sorted column by column, each in one piece: for 768 columns np.percentile takes ten times as
     # long, as long as half an iteration.
     ordered = np.sort(np.ascontiguousarray(surveyed.sample[first].T), axis=1)
-    lower, upper = (ordered[:, q * (n_rows - 1) // 4].astype(np.float64) for q in (1, 3))
-    spread = upper - lower
+    lower, upper = ordered[:, (n_rows - 1) // 4], ordered[:, -(-3 * (n_rows - 1) // 4)]
+    spread = upper.astype(np.float64) - lower
     coarse = np.flatnonzero((spread > 0) & (1 / scale > 1e-6 * spread))
     if coarse.size:
         j = int(coarse[0])

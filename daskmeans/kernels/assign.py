@@ -19,8 +19,8 @@ from daskmeans.kernels.csr import AnyRows
 from daskmeans.kernels.definition import decide_again
 from daskmeans.kernels.prefetching import strips_ahead
 from daskmeans.kernels.scratch import scratch
-from daskmeans.kernels.strip import PART_FEATURES, nearest_in_strip
-from daskmeans.kernels.transposed import NARROW, transpose_narrow, transpose_strip
+from daskmeans.kernels.strip import NARROW, PART_FEATURES, nearest_in_strip
+from daskmeans.kernels.transposed import transpose_narrow, transpose_strip
 from daskmeans.kernels.vector import GROUP_CENTERS, TILE_CENTERS, lanes, strip_rows
 from daskmeans.typing import Array
 
@@ -41,9 +41,7 @@ class PackedCenters(NamedTuple):
     n_tiles: int  # t = ceil(k / TILE_CENTERS)
     tiles_a_group: int
     n_groups: int  # g = ceil(t / tiles_a_group)
-    shift: (
-        Array  # (dp,) dtype of rows, zero past d; dp = d rounded up to a multiple of lanes(dtype)
-    )
+    shift: Array  # (dp,) dtype of rows, zero past d; dp = d rounded up to whole registers
     bound: Array  # (6,) dtype of rows: `rounding_bound` of sums in parts, as of `nearest_in_strip`
     row_bound: Array  # (6,) dtype of rows: `rounding_bound` of sums in any order
     transposed: Array  # (d, k) float64, the centers themselves

@@ -59,15 +59,15 @@ def keep_strip_bounds(
     consecutive,  # IN    they are consecutive
     n_rows,  # IN    rows that count
     first,  # IN    place of row 0 in margin and lower
-    places,  # IN    positions of PackedCenters with g groups
-    bound,  # IN    bound of the same
+    places,  # IN    (k,) int32, positions of PackedCenters with g groups
+    bound,  # IN    (6,) dtype of rows, bound of the same
     n_groups,  # IN    g
     centers_a_group,  # IN
-    scratch,  # OUT   of `strip_scratch`
+    room,  # OUT   of `strip_scratch`
     bounds,  # INOUT Bounds
 ):
     """Turn the scores of a strip into bounds, and keep them."""
-    lower, least, upper, positions = scratch
+    lower, least, upper, positions = room
     rows_a_strip = least.size
     several = n_groups > 1
     for i in range(n_rows):
@@ -153,7 +153,7 @@ def search_groups(
     bounds,  # INOUT Bounds
     packed,  # IN    PackedCenters with g groups
     centers_a_group,  # IN
-    scratch,  # OUT   of `search_scratch`
+    room,  # OUT   of `search_scratch`
     changed,  # OUT   (n_rows,) int32: rows of the chunk that may have a new nearest center
 ):
     """Look at the groups of centers that may hold a nearer one than a row's own.
@@ -165,7 +165,7 @@ def search_groups(
     """
     # A group at a time over the rows that have to look at it: its centers stay in the first-level
     # cache, and eight rows are scored at once.
-    drifting, near, positions, shifted, sq_norms, sq_distances, best, upper, least = scratch
+    drifting, near, positions, shifted, sq_norms, sq_distances, best, upper, least = room
     offsets = sq_norms
     margin, lower, label_drift, group_drift = bounds
     count = drifting_rows(margin, labels, label_drift, first, n_rows, drifting)
@@ -177,14 +177,19 @@ def search_groups(
     unit = b3 / number(rows.shape[1] + 8)  # above twice the unit of rounding
     largest = b1 / b3  # at least the norm of the longest shifted center
     ahead = max(_ROWS_AHEAD, _BYTES_AHEAD // (rows.shape[1] * rows.itemsize))
+    # Taken out of the loops: numba counts references to what is taken out of a tuple inside of one.
+    shift, shifted_centers, places = packed.shift, packed.shifted, packed.positions
+    for t in range(min(ahead, count)):
+        prefetch_row(rows, start + drifting[t])
     for t in range(count):
         i = drifting[t]
         label = labels[first + i]
-        prefetch_row(rows, start + drifting[min(t + ahead, count - 1)])
+        if t + ahead < count:
+            prefetch_row(rows, start + drifting[t + ahead])
         sq_norms[t], sq_distances[t] = _shifted_and_distance(
-            rows[start + i], packed.shift, packed.shifted[label], shifted[t]
+            rows[start + i], shift, shifted_centers[label], shifted[t]
         )
-        positions[t] = packed.positions[label]
+        positions[t] = places[label]
     for t in range(count):
         norm = np.sqrt(sq_norms[t])
         # A lower bound's square is this plus twice the score. It takes the place of the norm.
@@ -193,6 +198,7 @@ def search_groups(
         upper[t] = np.float32(distance * up) + tiny
         least[t] = infinity
     n_distances = count
+    center_lanes = packed.lanes
     for g in range(packed.n_groups):
         gone = group_drift[g]
         m = 0
@@ -206,7 +212,7 @@ def search_groups(
         if m == 0:
             continue
         n_distances += m * centers_a_group
-        best_of_others(shifted, near, m, packed.lanes, g, centers_a_group, positions, best)
+        best_of_others(shifted, near, m, center_lanes, g, centers_a_group, positions, best)
         for e in range(m):
             t = near[e]
             square = offsets[t] + (best[e] + best[e])

@@ -129,14 +129,15 @@ def _without_collections(compile_signature: Function) -> Function:
     """
 
     @wraps(compile_signature)
-    def uncollected(*args: Any) -> Any:
-        # Under numba's own lock, so that only who stopped the collector starts it again.
+    def uncollected(sig: Any) -> Any:
+        # Under numba's own lock, so that of several threads that compile the one that stopped the
+        # collector starts it again.
         with global_compiler_lock:
             if not gc.isenabled():
-                return compile_signature(*args)
+                return compile_signature(sig)
             gc.disable()
             try:
-                return compile_signature(*args)
+                return compile_signature(sig)
             finally:
                 gc.enable()
 

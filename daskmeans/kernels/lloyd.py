@@ -23,8 +23,8 @@ from daskmeans.kernels.moved_rows import move_rows, room_to_wait, wait_to_move
 from daskmeans.kernels.prefetching import prefetch_labels, strips_ahead
 from daskmeans.kernels.quantised_sums import SUM_LANES, add_rows
 from daskmeans.kernels.scratch import scratch
-from daskmeans.kernels.strip import nearest_in_strip
-from daskmeans.kernels.transposed import NARROW, transpose_narrow, transpose_strip
+from daskmeans.kernels.strip import NARROW, nearest_in_strip
+from daskmeans.kernels.transposed import transpose_narrow, transpose_strip
 from daskmeans.kernels.vector import GROUP_CENTERS, LINE_BYTES, TILE_CENTERS, strip_rows
 from daskmeans.typing import Array, Labels
 

@@ -1,7 +1,7 @@
 """Arrays that kernels make for themselves, and the bits of their numbers.
 
-What `np.empty` and `view` do, but for each of the types that they are called with numba compiles a
-function: 30 ms for an array, and a quarter of a second for a view, of a first fit.
+What `np.empty` and `view` do. Of these numba compiles a function for each of the types that they
+are called with: 30 ms of a first fit for an array, and a quarter of a second for a view.
 """
 
 from __future__ import annotations

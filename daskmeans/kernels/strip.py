@@ -26,6 +26,8 @@ from daskmeans.kernels.vector import (
     int64,
 )
 
+# Up to so many features consecutive rows are read as whole registers, and asked for there.
+NARROW = 4
 # Rows of more cache lines are wide: 32 of them would take a third of a first-level cache.
 WIDE_LINES = 8
 # Features whose products are summed one after the other; such sums are then added up. A sum is as
@@ -47,14 +49,14 @@ def nearest_in_strip(
     at: Any,  # IN   from here on
     scores: Any,  # INOUT ((1 + 2 g) * strip_rows,) dtype of strip, g = ceil(t / tiles_a_group)
     rows: Any,  # IN   (r, d) dtype of strip, C order
-    ahead: Any,  # IN   (strip_rows,) int64, rows of the next strip; they need not exist
+    ahead: Any,  # IN   (strip_rows,) int64, rows of a strip to come, for d > NARROW; need not exist
 ) -> tuple[Any, Callable[..., Any]]:
     """Label each row of a strip; return a bit per row whose label rounding may have decided.
 
     The score of center c for row y is |c|^2/2 - y.c, half the squared distance less |y|^2/2. A bit
     is set where second-best less best score is not above the bound, NaN and infinity included.
     `scores` has |y|^2, and gets for each group of tiles its best and second-best score. Memory is
-    asked for the rows of the next strip meanwhile.
+    asked for the rows of a strip to come meanwhile.
     """
     # Register tile: TILE_CENTERS centers by VECTORS vectors of rows; the loop over features is
     # innermost and carries only these accumulators. Best, second and label are updated a vector of
@@ -121,7 +123,8 @@ def nearest_in_strip(
         part = int64(PART_FEATURES)
         a_line = LINE_BYTES // e.itemsize
         wide = b.icmp_signed(">", n_features, int64(WIDE_LINES * a_line))
-        n_ahead = int64(VECTORS * n)
+        narrow = b.icmp_signed("<=", n_features, int64(NARROW))
+        n_ahead = b.select(narrow, int64(0), int64(VECTORS * n))
         ahead_a_tile = b.sdiv(b.add(n_ahead, b.sub(n_tiles, int64(1))), n_tiles)
 
         def ask_ahead(tile_number: ir.Value, first: ir.Value, end: ir.Value) -> None:

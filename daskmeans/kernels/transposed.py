@@ -10,7 +10,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from daskmeans.kernels.strip import PART_FEATURES, WIDE_LINES
+from daskmeans.kernels.strip import NARROW, PART_FEATURES, WIDE_LINES
 from daskmeans.kernels.vector import (
     I64,
     LINE_BYTES,
@@ -21,8 +21,6 @@ from daskmeans.kernels.vector import (
     int64,
 )
 
-# Up to so many features consecutive rows are read as whole registers.
-NARROW = 4
 # Sums of squares that begin apart: one would wait for itself.
 _CHAINS = 4
 # Strips of such rows take less time than memory takes to answer: lines are asked for so many ahead.
@@ -34,7 +32,7 @@ def transpose_strip(
     typingctx: Any,
     rows: Any,  # IN   (r, d) float32 or float64, C order
     chosen: Any,  # IN   (strip_rows,) int64, numbers of the rows
-    shift: Any,  # IN   (dp,) dtype of rows, dp = d rounded up to a multiple of lanes(dtype)
+    shift: Any,  # IN   (dp,) dtype of rows, dp = d rounded up to whole registers
     strip: Any,  # OUT  (dp * strip_rows,) dtype of rows, as (dp, strip_rows)
     sq_norms: Any,  # OUT  (>= strip_rows,) dtype of rows
 ) -> tuple[Any, Callable[..., Any]]:

@@ -166,4 +166,4 @@ assert gc.isenabled()
 
 
 def test_collector_is_left_as_it_was_found(tmp_path):
-    run(COLLECTING, tmp_path)
+    finished(start(COLLECTING, tmp_path))

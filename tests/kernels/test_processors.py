@@ -17,7 +17,7 @@ import numpy as np
 from daskmeans import KMeans
 from daskmeans.kernels.vector import VECTOR_BYTES
 generator = np.random.default_rng(0)
-for n, d, k, dtype in [(997, 3, 5, "f4"), (499, 19, 11, "f8")]:
+for n, d, k, dtype in [(997, 3, 5, "f4"), (499, 19, 11, "f8"), (301, 70, 7, "f4")]:
     rows = (100 + generator.normal(size=(n, d))).astype(dtype)
     model = KMeans(k, init=rows[:k], max_iter=10, tol=0).fit(rows)
     print(model.inertia_.hex(), model.cluster_centers_.tobytes().hex(), *model.labels_)

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 import daskmeans
+from daskmeans.kernels.assign import _roundings_in_parts
 from daskmeans.kernels.compile import kernel
-from daskmeans.kernels.transposed import NARROW, transpose_narrow, transpose_strip
+from daskmeans.kernels.strip import NARROW
+from daskmeans.kernels.transposed import transpose_narrow, transpose_strip
 from daskmeans.kernels.vector import lanes, strip_rows
 
 
@@ -28,7 +30,7 @@ def _transposed_narrow(rows, start, shift, strip, sq_norms):
 
 
 # Around the widths of all registers, and more than one part of a sum.
-WIDTHS = (*range(1, 20), 31, 32, 33, 63, 64, 65, 100, 150)
+WIDTHS = (*range(1, 20), 31, 32, 33, 63, 64, 65, 100, 150, 257)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -40,24 +42,34 @@ def test_strip_is_the_transpose_of_chosen_rows(dtype):
         chosen = generator.choice(90, height)
         shift = np.zeros(-(-d // width) * width, dtype)
         shift[:d] = generator.normal(size=d)
-        strip, sq_norms = np.empty(len(shift) * height, dtype), np.empty(height, dtype)
+        # Something more than is written, which has to stay as it is.
+        strip, sq_norms = (
+            np.full((len(shift) + 1) * height, 7, dtype),
+            np.full(height + 1, 7, dtype),
+        )
         _transposed(rows, chosen, shift, strip, sq_norms)
         moved = rows[chosen] - shift[:d]
-        np.testing.assert_array_equal(strip.reshape(-1, height)[:d], moved.T)
+        lines = strip.reshape(-1, height)
+        np.testing.assert_array_equal(lines[:d], moved.T)
+        assert not lines[d:-1].any()
+        assert (lines[-1] == 7).all()
+        assert sq_norms[-1] == 7
         _check_squares(sq_norms, moved, d)
         if d <= NARROW:
             strip[:] = np.nan
+            sq_norms[:] = np.nan
             _transposed_narrow(rows, 7, shift, strip, sq_norms)
             moved = rows[7 : 7 + height] - shift[:d]
-            np.testing.assert_array_equal(strip.reshape(-1, height)[:d], moved.T)
+            np.testing.assert_array_equal(lines[:d], moved.T)
             _check_squares(sq_norms, moved, d)
 
 
 def _check_squares(sq_norms, moved, d):
+    sq_norms = sq_norms[: len(moved)]
     exact = (moved.astype(np.longdouble) ** 2).sum(axis=1)
-    # As many roundings as a sum of products passes that is added in parts of 64.
+    # As many roundings as those of products have, which the bounds on scores count.
     unit = np.finfo(sq_norms.dtype).eps / 2
-    assert (abs(sq_norms - exact) <= (min(d, 64) + 2) * unit * exact).all()
+    assert (abs(sq_norms - exact) <= _roundings_in_parts(d) * unit * exact).all()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
