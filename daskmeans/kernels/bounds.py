@@ -184,8 +184,7 @@ def search_groups(
     for t in range(count):
         i = drifting[t]
         label = labels[first + i]
-        if t + ahead < count:
-            prefetch_row(rows, start + drifting[t + ahead])
+        prefetch_row(rows, start + drifting[min(t + ahead, count - 1)])
         sq_norms[t], sq_distances[t] = _shifted_and_distance(
             rows[start + i], shift, shifted_centers[label], shifted[t]
         )
