@@ -45,16 +45,19 @@ def readme_rows(folder: Path) -> Iterator[tuple[str, str, str, str]]:
     """Yield work, peer, ratio and date of each line, from the results in a folder."""
     for name, work in _PEERS.items():
         result = PeersResult.read(folder / f"{name}.json")
-        yield (
-            f"{work}, {len(result.cells)} data sets in memory",
-            "scikit-learn",
-            _over_cells([cell.ratio("scikit-learn").median for cell in result.cells]),
-            result.date,
-        )
-        if name == "peers":
-            fastest = [cell.ratio(cell.fastest_peer() or "").median for cell in result.cells]
-            fewest = min(len(cell.peers) for cell in result.cells)
-            yield "", f"the fastest of {fewest}", _over_cells(fastest), result.date
+        for dtype in dict.fromkeys(cell.cell.dtype for cell in result.cells):
+            cells = [cell for cell in result.cells if cell.cell.dtype == dtype]
+            yield (
+                f"{work}, {len(cells)} data sets in memory"
+                + ("" if dtype == "float32" else f", {dtype}"),
+                "scikit-learn",
+                _over_cells([cell.ratio("scikit-learn").median for cell in cells]),
+                result.date,
+            )
+            if name == "peers":
+                fastest = [cell.ratio(cell.fastest_peer() or "").median for cell in cells]
+                fewest = min(len(cell.peers) for cell in cells)
+                yield "", f"the fastest of {fewest}", _over_cells(fastest), result.date
     for (name, figure), (work, peer) in _FIGURES.items():
         content = _read(folder, name)
         if work in _INERTIAS:

@@ -68,7 +68,8 @@ def readme_block(folder: Path) -> str:
             "More than 1 means that ours is faster: geometric means over data sets, medians over "
             "runs (lowest to highest).\n",
             markdown_table(header, readme_rows(folder)),
-            f"2 threads, float32, {where}. Written by `python benchmarks/report.py --readme`.\n",
+            f"2 threads, float32 where nothing else is said, {where}. "
+            "Written by `python benchmarks/report.py --readme`.\n",
         ]
     )
 
