@@ -54,9 +54,9 @@ def readme_rows(folder: Path) -> Iterator[tuple[str, str, str, str]]:
                 _over_cells([cell.ratio("scikit-learn").median for cell in cells]),
                 result.date,
             )
-            if name == "peers":
+            fewest = min(len(cell.peers) for cell in cells)
+            if name == "peers" and fewest > 1:
                 fastest = [cell.ratio(cell.fastest_peer() or "").median for cell in cells]
-                fewest = min(len(cell.peers) for cell in cells)
                 yield "", f"the fastest of {fewest}", _over_cells(fastest), result.date
     for (name, figure), (work, peer) in _FIGURES.items():
         content = _read(folder, name)
